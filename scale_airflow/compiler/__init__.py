@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a revision to a graph to an immutable DAG file."""
