@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The provider information that Airflow reads through the ``apache_airflow_provider`` entry point."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scale_airflow import __version__
+from scale_airflow.config import OPTIONS
+
+
+def provider_info() -> dict[str, Any]:
+    """Return the provider's description in Airflow's form."""
+    return {
+        "package-name": "scale-airflow",
+        "name": "Scale",
+        "description": "Scale's job types, recipes, Strike ingest, products and REST API on Apache Airflow.",
+        "versions": [__version__],
+        "integrations": [
+            {"integration-name": "Scale", "external-doc-url": "", "tags": ["service"]},
+        ],
+        "operators": [
+            {"integration-name": "Scale", "python-modules": ["scale_airflow.operators.scale_job"]},
+        ],
+        "sensors": [{"integration-name": "Scale", "python-modules": ["scale_airflow.sensors.strike"]}],
+        "triggers": [
+            {
+                "integration-name": "Scale",
+                "python-modules": ["scale_airflow.triggers.capacity", "scale_airflow.triggers.strike"],
+            }
+        ],
+        "hooks": [{"integration-name": "Scale", "python-modules": ["scale_airflow.hooks.scale"]}],
+        "connection-types": [
+            {"connection-type": "scale", "hook-class-name": "scale_airflow.hooks.scale.ScaleHook"}
+        ],
+        "cli": ["scale_airflow.cli.commands.get_commands"],
+        "db-managers": ["scale_airflow.store.manager.ScaleDBManager"],
+        "config": {
+            "scale": {
+                "description": "Scale on Airflow.",
+                "options": {
+                    name: {
+                        "description": option.description,
+                        "version_added": "0.1.0",
+                        "type": option.type,
+                        "example": option.example,
+                        "default": option.default,
+                        "sensitive": option.sensitive,
+                    }
+                    for name, option in OPTIONS.items()
+                },
+            }
+        },
+    }
