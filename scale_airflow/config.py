@@ -58,7 +58,7 @@ OPTIONS: dict[str, Option] = {
         "/data:/mnt/scale",
     ),
     "mounts": Option(
-        "{}",
+        "",  # Airflow formats defaults: braces can't stand here
         "string",
         "JSON map from the mounts of documents (host:/path) to local directories.",
         '{"nas:/export/raw": "/mnt/raw"}',
@@ -107,7 +107,9 @@ OPTIONS: dict[str, Option] = {
     ),
     "agent_beat_interval": Option("1", "float", "Seconds between two beats of a node's agent."),
     "max_node_errors": Option(
-        "50", "integer", "Failed jobs with system errors on one node, within node_error_period, that pause it."
+        "50",
+        "integer",
+        "Failed jobs with system errors on one node, within node_error_period, that pause it.",
     ),
     "node_error_period": Option("1", "float", "Minutes over which max_node_errors counts."),
 }

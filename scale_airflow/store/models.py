@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All tables under one name: importing this module makes the metadata complete."""
+
+from scale_airflow.store.base import Base, utcnow
+from scale_airflow.store.files import FileAncestry, ScaleFile
+from scale_airflow.store.ingests import INGEST_STATUSES, Ingest, Strike
+from scale_airflow.store.nodes import Node, Scheduler
+from scale_airflow.store.system import ApiToken, DagFileRow
+from scale_airflow.store.types import (
+    ErrorModel,
+    JobType,
+    JobTypeRevision,
+    RecipeType,
+    RecipeTypeJobType,
+    RecipeTypeRevision,
+    TriggerRule,
+    Workspace,
+)
+from scale_airflow.store.work import (
+    EXECUTION_STATUSES,
+    JOB_STATUSES,
+    Job,
+    JobExecution,
+    JobInputFile,
+    JobLog,
+    QueueEntry,
+    Recipe,
+    TriggerEvent,
+)
+
+__all__ = [
+    "EXECUTION_STATUSES",
+    "INGEST_STATUSES",
+    "JOB_STATUSES",
+    "ApiToken",
+    "Base",
+    "DagFileRow",
+    "ErrorModel",
+    "FileAncestry",
+    "Ingest",
+    "Job",
+    "JobExecution",
+    "JobInputFile",
+    "JobLog",
+    "JobType",
+    "JobTypeRevision",
+    "Node",
+    "QueueEntry",
+    "Recipe",
+    "RecipeType",
+    "RecipeTypeJobType",
+    "RecipeTypeRevision",
+    "ScaleFile",
+    "Scheduler",
+    "Strike",
+    "TriggerEvent",
+    "TriggerRule",
+    "Workspace",
+    "utcnow",
+]
