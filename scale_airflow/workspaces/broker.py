@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every workspace can do with its files, wherever it keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal, Protocol
+
+from scale_airflow.errors import WorkspaceError
+
+Transfer = Literal["move", "copy", "link"]
+
+
+class PathTaken(WorkspaceError):  # noqa: N818 - named like its siblings in errors.py
+    """Another file with other content is already stored at the path."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file that lies complete in its workspace: relative path, size in bytes, sha256 in hex."""
+
+    path: str
+    file_size: int
+    checksum: str
+
+
+class Broker(Protocol):
+    """One workspace. All paths are relative to it, with ``/`` between the components.
+
+    Every method raises :class:`WorkspaceError` when the storage can't be read or written, or when a path
+    leaves the workspace.
+    """
+
+    error_name: str
+    """The Scale error that a fault of this storage counts as: ``nfs`` or ``filesystem-io``."""
+
+    def local_path(self, relative: str) -> Path:
+        """Return where this host sees the file, so that a job can read it in place.
+
+        :raises MissingPath: if there is no such file.
+        """
+
+    def open(self, relative: str) -> BinaryIO:
+        """Open the file for reading."""
+
+    def exists(self, relative: str) -> bool:
+        """Tell whether a regular file is stored at the path."""
+
+    def store(
+        self, source: Path, relative: str, *, how: Transfer = "move", checksum: str | None = None
+    ) -> StoredFile:
+        """Store the file ``source`` so that it is complete at once or not at all.
+
+        Storing the same content again is no error and changes nothing.
+
+        :param how: ``move`` takes the file away from ``source``; ``copy`` leaves it; ``link`` leaves it too
+            and may share its content, for callers who know that nobody writes to it any more.
+        :param checksum: sha256 of the content where the caller has just read it, to save a second reading.
+        :raises PathTaken: if other content lies at the path.
+        """
+
+    def delete(self, relative: str) -> bool:
+        """Delete the file; tell whether there was one."""

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files of directory workspaces are whole or absent, never overwritten, and stored twice without harm."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scale_airflow.errors import WorkspaceError
+from scale_airflow.workspaces import directory as directory_module
+from scale_airflow.workspaces.broker import PathTaken, StoredFile, Transfer
+from scale_airflow.workspaces.confined import MissingPath, UnsafePath
+from scale_airflow.workspaces.directory import DirectoryBroker
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    made = tmp_path / "workspace"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def broker(root: Path) -> DirectoryBroker:
+    return DirectoryBroker(root)
+
+
+def _file(path: Path, content: bytes = b"content") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def _without_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(directory_module.os, "link", refuse)
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("how", ["move", "copy", "link"])
+def test_stores_with_size_and_checksum(
+    broker: DirectoryBroker,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    how: Transfer,
+    links: bool,
+) -> None:
+    if not links:
+        _without_links(monkeypatch)
+    source = _file(tmp_path / "out.tif", b"abc")
+    stored = broker.store(source, "jobs/a b/out.tif", how=how)
+    assert stored == StoredFile("jobs/a b/out.tif", 3, hashlib.sha256(b"abc").hexdigest())
+    assert (root / "jobs/a b/out.tif").read_bytes() == b"abc"
+    assert source.exists() == (how != "move")
+    assert [entry.name for entry in (root / "jobs/a b").iterdir()] == ["out.tif"]
+    assert (root / "jobs/a b/out.tif").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_copy_is_independent_of_its_source(broker: DirectoryBroker, root: Path, tmp_path: Path) -> None:
+    source = _file(tmp_path / "a", b"abc")
+    broker.store(source, "a", how="copy")
+    source.write_bytes(b"xyz")
+    assert (root / "a").read_bytes() == b"abc"
+
+
+def test_a_file_with_a_second_name_is_copied(broker: DirectoryBroker, root: Path, tmp_path: Path) -> None:
+    source = _file(tmp_path / "a", b"abc")
+    os.link(source, tmp_path / "second")
+    broker.store(source, "a")
+    (tmp_path / "second").write_bytes(b"xyz")
+    assert (root / "a").read_bytes() == b"abc"
+
+
+@pytest.mark.skipif(not os.path.ismount("/dev/shm"), reason="/dev/shm is the other file system")
+def test_moves_across_file_systems(broker: DirectoryBroker, root: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        source = _file(Path(other) / "a", b"abc")
+        assert source.stat().st_dev != root.stat().st_dev
+        assert broker.store(source, "a").file_size == 3
+        assert not source.exists()
+    assert (root / "a").read_bytes() == b"abc"
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_storing_again_changes_nothing_and_other_content_is_refused(
+    broker: DirectoryBroker, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    if not links:
+        _without_links(monkeypatch)
+    first = broker.store(_file(tmp_path / "a", b"abc"), "x/a")
+    assert broker.store(_file(tmp_path / "a", b"abc"), "x/a") == first
+    assert not (tmp_path / "a").exists()
+    for other in (b"abd", b"longer"):
+        with pytest.raises(PathTaken):
+            broker.store(_file(tmp_path / "a", other), "x/a")
+        assert (tmp_path / "a").read_bytes() == other
+    (root / "x" / "dir").mkdir()
+    with pytest.raises(PathTaken, match="a directory"):
+        broker.store(tmp_path / "a", "x/dir")
+    assert (root / "x" / "a").read_bytes() == b"abc"
+
+
+def test_what_a_crash_left_is_taken_over_and_what_is_in_use_is_not(
+    broker: DirectoryBroker, root: Path, tmp_path: Path
+) -> None:
+    temporary = root / f".{hashlib.sha256(b'a').hexdigest()[:16]}.part"
+    temporary.write_bytes(b"half of something longer than the file")
+    broker.store(_file(tmp_path / "a", b"abc"), "a", how="copy")
+    assert (root / "a").read_bytes() == b"abc"
+    assert not temporary.exists()
+    (root / "a").unlink()
+    with temporary.open("wb") as busy:
+        fcntl.flock(busy, fcntl.LOCK_EX)
+        broker.store(tmp_path / "a", "a", how="copy")
+        assert temporary.exists()
+    assert sorted(entry.name for entry in root.iterdir()) == sorted([temporary.name, "a"])
+
+
+def test_a_sparse_file_stays_sparse(broker: DirectoryBroker, root: Path, tmp_path: Path) -> None:
+    source = tmp_path / "sparse"
+    with source.open("wb") as file:
+        file.truncate(64 << 20)
+        file.seek(32 << 20)
+        file.write(b"x")
+    stored = broker.store(source, "sparse", how="copy")
+    copied = (root / "sparse").stat()
+    assert stored.file_size == copied.st_size == 64 << 20
+    assert copied.st_blocks * 512 < 4 << 20
+
+
+def test_sources_that_are_no_regular_files_are_refused(broker: DirectoryBroker, tmp_path: Path) -> None:
+    _file(tmp_path / "real")
+    (tmp_path / "link").symlink_to("real")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link", "pipe"):
+        with pytest.raises(UnsafePath):
+            broker.store(tmp_path / name, "a")
+    with pytest.raises(MissingPath):
+        broker.store(tmp_path / "none", "a")
+
+
+def test_never_stores_through_a_link(broker: DirectoryBroker, root: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (root / "evil").symlink_to(outside)
+    with pytest.raises(UnsafePath):
+        broker.store(_file(tmp_path / "a"), "evil/a")
+    with pytest.raises(UnsafePath):
+        broker.store(tmp_path / "a", "../outside/a")
+    assert list(outside.iterdir()) == []
+
+
+def test_local_path_open_exists_delete(broker: DirectoryBroker, root: Path, tmp_path: Path) -> None:
+    _file(root / "d" / "f", b"abc")
+    assert broker.local_path("d/f") == root / "d" / "f"
+    with broker.open("d/f") as file:
+        assert file.read() == b"abc"
+    assert broker.exists("d/f")
+    assert not broker.exists("d/none")
+    with pytest.raises(MissingPath):
+        broker.local_path("d/none")
+    (root / "link").symlink_to(_file(tmp_path / "secret"))
+    with pytest.raises(UnsafePath):
+        broker.local_path("link")
+    assert broker.delete("d/f")
+    assert not broker.delete("d/f")
+    assert not broker.delete("none/f")
+
+
+def test_a_fault_of_the_file_system_names_the_file(
+    broker: DirectoryBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(target: int, data: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(directory_module.os, "write", full)
+    with pytest.raises(WorkspaceError, match=r"'x/a'.*No space left"):
+        broker.store(_file(tmp_path / "a"), "x/a", how="copy")
+    assert list((broker.root / "x").iterdir()) == []
+
+
+@given(content=st.binary(max_size=4096), how=st.sampled_from(["move", "copy", "link"]))
+def test_any_content_arrives(content: bytes, how: Transfer) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "w"
+        root.mkdir()
+        stored = DirectoryBroker(root).store(_file(Path(folder) / "s", content), "a/b", how=how)
+        assert (root / "a/b").read_bytes() == content
+        assert stored.checksum == hashlib.sha256(content).hexdigest()
