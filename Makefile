@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+# One command for each thing; `make help` lists them. Needs make and a Python 3.10 to 3.14, nothing else.
+
+# The first Python on the PATH that Airflow supports, else plain python3, whose refusal says what to do.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14 python3.10; do \
+	if $$python -c 'import sys, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' \
+	2>/dev/null; then echo $$python; exit; fi; done; echo python3)
+VENV := .venv/bin
+export PORT ONCE DOCKER WITHOUT
+
+.DEFAULT_GOAL := help
+.PHONY: help venv venv-test demo stop test lint format bench docs clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv:
+	@$(PYTHON) requirements/install.py demo
+
+venv-test:
+	@$(PYTHON) requirements/install.py test
+
+demo: venv ## Start Airflow with Scale, run the example on real data (PORT=8080, ONCE=1 checks and stops, DOCKER=1)
+	@$(VENV)/python -m demo start
+
+stop: ## Stop every demo of this checkout (PORT=8080: that one)
+	@if [ -x $(VENV)/python ]; then $(VENV)/python -m demo stop; else echo "No demo was ever started here."; fi
+
+test: venv-test ## Set up what is missing and run every test (WITHOUT=docker,browser leaves parts out)
+	@$(VENV)/python -m tests.setup
+	$(VENV)/python -m pytest $(if $(WITHOUT),--without=$(WITHOUT)) $(PYTEST)
+
+lint: venv-test ## Check format, style, types and the direction of imports
+	$(VENV)/ruff format --check .
+	$(VENV)/ruff check .
+	$(VENV)/mypy
+	$(VENV)/lint-imports
+
+format: venv-test ## Format the sources
+	$(VENV)/ruff format .
+	$(VENV)/ruff check --fix .
+
+bench: venv-test ## Run every benchmark; write their table and plot
+	$(VENV)/python -m benchmarks
+
+docs: venv-test ## Write the generated pages of docs/ anew
+	$(VENV)/python -m docs.generate
+
+clean: stop ## Stop the demos; remove their state and the environment
+	rm -rf .demo .venv build dist *.egg-info
