@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What generated DAG files call, and the one function for DAG files that people write themselves.
+
+Airflow and the operators are imported inside the functions: the package's public face must not load them
+for every ``airflow`` command.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dateutil.parser import isoparse
+
+from scale_airflow.compiler import names
+from scale_airflow.compiler.doc_pages import job_page, recipe_page, strike_page
+from scale_airflow.compiler.graph import RecipeGraph
+from scale_airflow.compiler.parameters import form_fields
+from scale_airflow.compiler.user_recipes import UserRecipe, read_user_recipe
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+# Whether a try may run and whether a failure is tried again is decided by the claim and the report, never
+# by Airflow's count: it is only high enough not to end before Scale's does.
+RETRIES = 1_000_000
+# How many runs and tasks of one DAG may be active is Scale's decision as well (window, pools, admission).
+UNLIMITED = 1_000_000
+#: Airflow starts tasks by weight, high first; Scale by priority, low first.
+HIGHEST_WEIGHT = 1_000_000
+DEFAULT_PRIORITY = 100
+# Between two tries of Strike's tasks, when the API server could not be reached.
+_STRIKE_RETRY_DELAY = timedelta(seconds=5)
+# Any moment before the first run will do; it must be the same each time the file is read.
+_EPOCH = datetime(2020, 1, 1, tzinfo=timezone.utc)
+
+
+def weight_of(priority: int) -> int:
+    """Return Airflow's weight of Scale's ``priority``: 1,000,000 less it, within Airflow's integers."""
+    return max(-2_147_483_647, min(2_147_483_647, HIGHEST_WEIGHT - priority))
+
+
+def recipe_dag(
+    *, name: str, version: str, revision: int, title: str | None, definition: Mapping[str, Any]
+) -> DAG:
+    """Build the DAG of a recipe type's revision: a task a job, an edge a dependency."""
+    dag = _dag(
+        names.recipe_dag_id(name, version, revision),
+        name=f"{name} {version} (revision {revision})",
+        title=title,
+        doc=recipe_page(name, version, revision, title, definition),
+        tags=["scale", "scale recipe", f"revision {revision}"],
+        form=definition,
+    )
+    _add_recipe_tasks(dag, RecipeGraph.of_document(definition))
+    return dag
+
+
+def job_dag(
+    *, name: str, version: str, revision: int, title: str | None, interface: Mapping[str, Any]
+) -> DAG:
+    """Build the DAG of a job type's revision: one task, for jobs that are queued alone."""
+    dag = _dag(
+        names.job_dag_id(name, version, revision),
+        name=f"{name} {version} (revision {revision})",
+        title=title,
+        doc=job_page(name, version, revision, title, interface),
+        tags=["scale", "scale job", f"revision {revision}"],
+        form=interface,
+    )
+    _job_task(dag, names.JOB_TASK_ID, f"{name} {version}", pool=names.pool_name(name, version))
+    return dag
+
+
+def strike_dag(*, name: str, strike_id: int, title: str | None) -> DAG:
+    """Build the DAG of a Strike process: watch, ingest what was seen, begin anew."""
+    from scale_airflow.operators.scale_ingest import ScaleIngestOperator
+    from scale_airflow.sensors.strike import StrikeSensor
+
+    dag = _dag(
+        names.strike_dag_id(name),
+        name=f"Strike {name}",
+        title=title,
+        doc=strike_page(name, strike_id, title),
+        tags=["scale", "scale strike"],
+        schedule="@continuous",
+        start_date=_EPOCH,
+        max_active_runs=1,
+    )
+    common: dict[str, Any] = {
+        "dag": dag,
+        "task_group": dag.task_group,
+        "strike_id": strike_id,
+        "owner": "scale",
+        "retries": RETRIES,
+        "retry_delay": _STRIKE_RETRY_DELAY,
+    }
+    watch = StrikeSensor(task_id=names.WATCH_TASK_ID, **common)
+    ingest = ScaleIngestOperator(task_id=names.INGEST_TASK_ID, **common)
+    ingest.set_upstream(watch)
+    return dag
+
+
+def clock_dag(*, name: str, rule_id: int, schedule: str, start: str, title: str | None) -> DAG:
+    """Build the DAG of a clock trigger rule.
+
+    :param schedule: an ISO 8601 period such as ``PT1H``.
+    :param start: the moment (ISO 8601) before which the rule never fires.
+    """
+    from scale_airflow.operators.scale_clock import ScaleClockOperator
+    from scale_airflow.timetables.clock import ScaleClockTimetable
+
+    dag = _dag(
+        names.clock_dag_id(rule_id, name),
+        name=f"Clock {name}",
+        title=title,
+        doc=None,
+        tags=["scale", "scale clock"],
+        schedule=ScaleClockTimetable(schedule),
+        start_date=isoparse(start),
+    )
+    ScaleClockOperator(
+        task_id=names.FIRE_TASK_ID,
+        trigger_rule_id=rule_id,
+        dag=dag,
+        task_group=dag.task_group,
+        owner="scale",
+        retries=3,
+        retry_delay=_STRIKE_RETRY_DELAY,
+    )
+    return dag
+
+
+def scale_recipe_dag(
+    path_or_definition: str | Path | Mapping[str, Any],
+    *,
+    name: str | None = None,
+    version: str = "1.0.0",
+    title: str | None = None,
+    **dag_kwargs: Any,
+) -> DAG:
+    """Compile a recipe definition in a DAG file of your own::
+
+        from scale_airflow import scale_recipe_dag
+
+        dag = scale_recipe_dag("terrain_recipe.json", name="terrain", version="1.0.0")
+
+    Its runs are adopted by Scale when their first task starts: the definition becomes, or matches, a revision
+    of the recipe type ``name`` ``version``, and the answers of the run's form its recipe data.
+
+    :param path_or_definition: a JSON file, relative to the DAG file that calls; or the document itself.
+    :param name: of the recipe type; the JSON file's name without ``.json`` if not given.
+    :param dag_kwargs: anything that :class:`airflow.sdk.DAG` takes; wins over what is set here.
+    :raises InvalidDocument: if the definition is invalid: every fault, with file, line and column.
+    """
+    caller = Path(sys._getframe(1).f_code.co_filename)
+    recipe = read_user_recipe(path_or_definition, caller.parent, name=name, version=version, title=title)
+    dag = _dag(
+        dag_kwargs.pop("dag_id", names.slug(recipe.name)),
+        name=f"{recipe.name} {version}",
+        title=title,
+        doc=recipe_page(recipe.name, version, None, title, recipe.document),
+        tags=["scale", "scale recipe"],
+        form=recipe.document,
+        **dag_kwargs,
+    )
+    _add_recipe_tasks(dag, RecipeGraph.of(recipe.definition), user_recipe=recipe)
+    return dag
+
+
+def _dag(
+    dag_id: str,
+    *,
+    name: str,
+    title: str | None,
+    doc: str | None,
+    tags: list[str],
+    form: Mapping[str, Any] | None = None,
+    **dag_kwargs: Any,
+) -> DAG:
+    from airflow.sdk import DAG, Param
+
+    # Positional defaults of Param are values; the schema goes by keyword.
+    fields = {} if form is None else form_fields(form)
+    settings: dict[str, Any] = {
+        "dag_display_name": name,
+        "description": title,
+        "doc_md": doc,
+        "tags": tags,
+        "params": {key: Param(None, **schema) for key, schema in fields.items()},
+        "schedule": None,
+        "catchup": False,
+        "is_paused_upon_creation": False,
+        "max_active_runs": UNLIMITED,
+        "max_active_tasks": UNLIMITED,
+        # A run of a revision stays with it, whatever the installation's default for clears is.
+        "rerun_with_latest_version": False,
+    }
+    return DAG(dag_id, **{**settings, **dag_kwargs})
+
+
+def _add_recipe_tasks(dag: DAG, graph: RecipeGraph, *, user_recipe: UserRecipe | None = None) -> None:
+    tasks = {}
+    for node in graph.nodes:
+        tasks[node.task_id] = _job_task(
+            dag,
+            node.task_id,
+            node.name,
+            pool=node.pool if user_recipe is None else None,
+            definition=None if user_recipe is None else user_recipe.adoption(),
+        )
+    for node in graph.nodes:
+        if node.parents:
+            tasks[node.task_id].set_upstream([tasks[parent] for parent in node.parents])
+
+
+def _job_task(
+    dag: DAG, task_id: str, name: str, *, pool: str | None, definition: dict[str, Any] | None = None
+) -> Any:
+    from scale_airflow.operators.scale_job import ScaleJobOperator
+
+    # The DAG and its group are named, not taken from Airflow's context stack, which threads share.
+    return ScaleJobOperator(
+        task_id=task_id,
+        task_display_name=name,
+        dag=dag,
+        task_group=dag.task_group,
+        definition=definition,
+        owner="scale",
+        pool=pool,
+        weight_rule="absolute",
+        priority_weight=weight_of(DEFAULT_PRIORITY),
+        retries=RETRIES,
+        retry_delay=timedelta(0),
+        execution_timeout=None,
+        trigger_rule="all_success",
+    )

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Making a compiled DAG known to Airflow at once, and hiding it when nothing needs it any more."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scale_airflow.compiler.dag_files import DagFile
+from scale_airflow.engine.bundle_row import configured_bundle, ensure_bundle_row
+from scale_airflow.errors import EngineError
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+log = logging.getLogger(__name__)
+
+# The DAG processor may see a new file, and write its rows, in the same moment.
+_ATTEMPTS = 5
+
+
+def publish(dag_file: DagFile) -> None:
+    """Write a generated file and serialize its DAG, so that the very next transaction can create a run.
+
+    A transaction of its own, before the one that stores the type: a DAG without a type is harmless. Doing it
+    again is harmless too; for the same DAG with another content (a Strike process that was edited) the new
+    content replaces the old one.
+
+    :raises EngineError: if the file can't be imported or serialized, with Airflow's import errors.
+    :raises InstallationError: if Airflow's configuration lacks our bundle.
+    """
+    from sqlalchemy.exc import IntegrityError
+
+    bundle = configured_bundle()
+    bundle.files.mark_as_origin()
+    path = bundle.files.write(dag_file)
+    bundle.files.show(dag_file.file_name)
+    dag = _import_dag(path, dag_file)
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            _serialize(bundle.name, dag)
+        except IntegrityError:
+            if attempt == _ATTEMPTS:
+                raise
+            log.info("Another process wrote the DAG %s at the same time: trying again", dag_file.dag_id)
+        else:
+            return
+
+
+def hide(dag_ids: Iterable[str], session: Session) -> list[str]:
+    """Take DAGs out of Airflow's lists, except those with a run that is not over: nothing hidden starts.
+
+    Their files stay, so a task that still runs can load its own.
+
+    :returns: the DAGs that are hidden now and were not before.
+    """
+    from airflow.models.dag import DagModel
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.state import State
+    from sqlalchemy import exists, update
+
+    is_busy = exists().where(
+        DagRun.dag_id == DagModel.dag_id, DagRun._state.in_(list(State.unfinished_dr_states))
+    )
+    hidden = list(
+        session.scalars(
+            update(DagModel)
+            .where(DagModel.dag_id.in_(list(dag_ids)), DagModel.is_stale.is_(False), ~is_busy)
+            .values(is_stale=True)
+            .returning(DagModel.dag_id)
+            .execution_options(synchronize_session=False)
+        )
+    )
+    files = configured_bundle().files
+    for dag_id in hidden:
+        files.hide(dag_id)
+    return sorted(hidden)
+
+
+def show(dag_ids: Iterable[str], session: Session) -> None:
+    """Bring hidden DAGs back into Airflow's lists; harmless for those that are there."""
+    from airflow.models.dag import DagModel
+    from sqlalchemy import select, update
+
+    bundle = configured_bundle()
+    hidden = session.execute(
+        select(DagModel.dag_id, DagModel.bundle_name, DagModel.relative_fileloc).where(
+            DagModel.dag_id.in_(list(dag_ids)), DagModel.is_stale.is_(True)
+        )
+    ).all()
+    if not hidden:
+        return
+    for _, bundle_name, relative_path in hidden:
+        if bundle_name == bundle.name and relative_path:
+            bundle.files.show(Path(relative_path).name)
+    session.execute(
+        update(DagModel)
+        .where(DagModel.dag_id.in_([row.dag_id for row in hidden]))
+        .values(is_stale=False)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _import_dag(path: Path, dag_file: DagFile) -> Any:
+    """Import the written file: what is published is what workers will load."""
+    from airflow.sdk import DAG
+
+    loader = importlib.machinery.SourceFileLoader(f"scale_dag_{dag_file.sha256}", str(path))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    if spec is None:
+        raise EngineError(f"The generated DAG file {dag_file.file_name} can't be imported")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        loader.exec_module(module)
+        dag = module.dag
+        dag.validate()
+        dag.check_cycle()
+    except Exception as error:
+        raise EngineError(
+            f"The generated DAG file {dag_file.file_name} can't be imported: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(dag, DAG) or dag.dag_id != dag_file.dag_id:
+        raise EngineError(
+            f"The generated DAG file {dag_file.file_name} does not hold the DAG {dag_file.dag_id}"
+        )
+    dag.fileloc = str(path)
+    dag.relative_fileloc = f"{dag_file.dag_id}/{dag_file.file_name}"
+    return dag
+
+
+def _serialize(bundle_name: str, dag: Any) -> None:
+    from airflow.dag_processing.collection import update_dag_parsing_results_in_db
+    from airflow.serialization.serialized_objects import LazyDeserializedDAG
+    from airflow.utils.session import create_session
+    from sqlalchemy import func, select
+
+    import_errors: dict[tuple[str, str], str] = {}
+    try:
+        serialized = LazyDeserializedDAG.from_dag(dag)
+    except Exception as error:
+        raise EngineError(f"The DAG {dag.dag_id} can't be serialized: {error}") from error
+    with create_session(scoped=False) as session:
+        # Two API servers that publish the same DAG take turns.
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(dag.dag_id, 0))))
+        ensure_bundle_row(session, bundle_name)
+        update_dag_parsing_results_in_db(
+            bundle_name,
+            None,
+            [serialized],
+            import_errors,
+            None,
+            set(),
+            session=session,
+            files_parsed={(bundle_name, dag.relative_fileloc)},
+        )
+        if import_errors:
+            raise EngineError(f"Airflow can't store the DAG {dag.dag_id}: {' '.join(import_errors.values())}")
+        _check_is_latest(session, dag.dag_id, serialized)
+
+
+def _check_is_latest(session: Session, dag_id: str, serialized: Any) -> None:
+    """Notice that Airflow dropped the write, as it does within its minimal interval."""
+    from airflow.models.serialized_dag import SerializedDagModel
+
+    stored = SerializedDagModel.get(dag_id, session=session)
+    if stored is None or stored.dag_hash != SerializedDagModel.hash(serialized.data):
+        raise EngineError(
+            f"Airflow did not store the new content of the DAG {dag_id}. Set "
+            "[core] min_serialized_dag_update_interval = 0 and restart Airflow."
+        )

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Airflow says about the tasks behind job executions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from sqlalchemy import FromClause
+    from sqlalchemy.orm import Session
+
+
+@dataclass(frozen=True, slots=True)
+class TaskTry:
+    """One try of a task: each has a task instance id of its own."""
+
+    id: UUID
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    try_number: int
+    state: str | None
+    hostname: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionTaskState:
+    """What became, in Airflow, of the task of one execution.
+
+    :param run_state: of its DAG run; None if Airflow has no such run any more.
+    :param task_instance_id: of the task's present try; None if Airflow has no such task instance.
+    :param task_state: of the present try; None while it waits to be looked at by the scheduler.
+    :param try_number: of the present try.
+    :param own_state: of the try that the execution claimed, from the present one or the history.
+    :param is_own: the present try is the one that the execution claimed.
+    :param own_is_known: Airflow still knows the try that the execution claimed; false also before its claim.
+    """
+
+    execution_id: int
+    run_state: str | None
+    task_instance_id: UUID | None
+    task_state: str | None
+    try_number: int | None
+    own_state: str | None
+    is_own: bool
+    own_is_known: bool
+
+
+def running_try(session: Session, task_instance_id: UUID | str) -> TaskTry | None:
+    """Return a task's try if Airflow has it as running now; None if not, or if it was cleared since."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.state import TaskInstanceState
+    from sqlalchemy import select
+
+    try:
+        identifier = UUID(str(task_instance_id))
+    except ValueError:
+        return None
+    row = session.execute(
+        select(
+            TaskInstance.id,
+            TaskInstance.dag_id,
+            TaskInstance.run_id,
+            TaskInstance.task_id,
+            TaskInstance.map_index,
+            TaskInstance.try_number,
+            TaskInstance.state,
+            TaskInstance.hostname,
+        ).where(TaskInstance.id == identifier, TaskInstance.state == TaskInstanceState.RUNNING)
+    ).one_or_none()
+    return None if row is None else TaskTry(*row)
+
+
+def states_of(session: Session, candidates: FromClause) -> list[ExecutionTaskState]:
+    """Compare executions with Airflow, all in one query.
+
+    :param candidates: a subquery with the columns ``execution_id``, ``dag_id``, ``run_id``, ``task_id`` and
+        ``task_instance_id`` (null before the claim); an execution whose run does not exist is in the answer.
+    """
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.taskinstancehistory import TaskInstanceHistory
+    from sqlalchemy import and_, select
+
+    asked = candidates.c
+    rows = session.execute(
+        select(
+            asked.execution_id,
+            asked.task_instance_id.label("own_id"),
+            DagRun._state.label("run_state"),
+            TaskInstance.id.label("task_instance_id"),
+            TaskInstance.state.label("task_state"),
+            TaskInstance.try_number,
+            TaskInstanceHistory.task_instance_id.label("past_id"),
+            TaskInstanceHistory.state.label("past_state"),
+        )
+        .select_from(candidates)
+        .outerjoin(DagRun, and_(DagRun.dag_id == asked.dag_id, DagRun.run_id == asked.run_id))
+        .outerjoin(
+            TaskInstance,
+            and_(
+                TaskInstance.dag_id == asked.dag_id,
+                TaskInstance.run_id == asked.run_id,
+                TaskInstance.task_id == asked.task_id,
+                TaskInstance.map_index == -1,
+            ),
+        )
+        .outerjoin(TaskInstanceHistory, TaskInstanceHistory.task_instance_id == asked.task_instance_id)
+        .order_by(asked.execution_id)
+    )
+    states = []
+    for row in rows:
+        is_own = row.own_id is not None and row.own_id == row.task_instance_id
+        states.append(
+            ExecutionTaskState(
+                execution_id=row.execution_id,
+                run_state=None if row.run_state is None else str(row.run_state),
+                task_instance_id=row.task_instance_id,
+                task_state=None if row.task_state is None else str(row.task_state),
+                try_number=row.try_number,
+                own_state=row.task_state if is_own else row.past_state,
+                is_own=is_own,
+                own_is_known=is_own or row.past_id is not None,
+            )
+        )
+    return states
