@@ -27,7 +27,7 @@ BUILD_FILES = (
 
 def fail(problem, remedy):
     """End with what is missing and how to get it."""
-    sys.exit("\n%s\n%s" % (problem, remedy))
+    sys.exit(f"\n{problem}\n{remedy}")
 
 
 def check_python():
@@ -35,7 +35,7 @@ def check_python():
     found = sys.version_info[:2]
     if not LOWEST <= found <= HIGHEST:
         fail(
-            "Python %d.%d (%s) won't do: Airflow 3.3 supports 3.10 to 3.14." % (found + (sys.executable,)),
+            f"Python {found[0]}.{found[1]} ({sys.executable}) won't do: Airflow 3.3 supports 3.10 to 3.14.",
             "Install one of these and name it: make PYTHON=/path/to/python3.12 demo",
         )
     try:
@@ -43,7 +43,7 @@ def check_python():
         import venv  # noqa: F401
     except ImportError:
         fail(
-            "%s has no module venv or ensurepip." % sys.executable,
+            f"{sys.executable} has no module venv or ensurepip.",
             "On Debian or Ubuntu: apt-get install python3-venv",
         )
 
@@ -51,7 +51,7 @@ def check_python():
 def wanted(pins):
     """Return the digest of everything that the environment is made from."""
     digest = hashlib.sha256(sys.version.encode())
-    for name in ("requirements/%s.txt" % pins, *BUILD_FILES):
+    for name in (f"requirements/{pins}.txt", *BUILD_FILES):
         path = os.path.join(CHECKOUT, *name.split("/"))
         with open(path, "rb") as file:
             digest.update(name.encode() + b"\0" + file.read())
@@ -61,7 +61,7 @@ def wanted(pins):
 
 def stamp_path(pins):
     """Return the file that says what the environment was made from."""
-    return os.path.join(VENV, "pins-%s.sha256" % pins)
+    return os.path.join(VENV, f"pins-{pins}.sha256")
 
 
 def is_made(pins, digest):
@@ -86,12 +86,12 @@ def same_python():
 
 def pip(what, *arguments):
     """Run pip as the machine has configured it, without a word unless it fails."""
-    print("  %s" % what, flush=True)
-    command = [VENV_PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    print(f"  {what}", flush=True)
+    command = [VENV_PYTHON, "-m", "pip", "install", "--quiet", "--quiet", "--disable-pip-version-check"]
     code = subprocess.call([*command, *arguments])
     if code:
         fail(
-            "pip could not install %s (above is why)." % what,
+            f"pip could not install {what} (above is why).",
             "The packages come from the index that pip is configured for: `pip config list` shows it. "
             "Once it can be reached, run make again; what is installed already stays.",
         )
@@ -101,12 +101,12 @@ def make(pins):
     """Make the environment: the pins, this checkout, the example's algorithms."""
     if not same_python():
         shutil.rmtree(VENV, ignore_errors=True)
-        print("  a virtual environment on Python %s" % sys.version.split()[0], flush=True)
+        print(f"  a virtual environment on Python {sys.version.split()[0]}", flush=True)
         subprocess.check_call([sys.executable, "-m", "venv", VENV])
     for old in ("demo", "test"):
         if os.path.exists(stamp_path(old)):
             os.remove(stamp_path(old))
-    pip("the packages of requirements/%s.txt" % pins, "--requirement", "requirements/%s.txt" % pins)
+    pip(f"the packages of requirements/{pins}.txt", "--requirement", f"requirements/{pins}.txt")
     pip(
         "this checkout and the example's algorithms",
         "--no-deps",

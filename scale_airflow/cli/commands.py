@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command group ``airflow scale``: names, arguments and help, nothing else.
+
+Every ``airflow`` command imports this module, so it imports only Airflow's own CLI; the actions load when
+they are called.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from airflow.cli.cli_config import (
+    ARG_OUTPUT,
+    ActionCommand,
+    Arg,
+    CLICommand,
+    GroupCommand,
+    lazy_load_command,
+)
+
+KINDS: dict[str, str] = {
+    "configuration": "configuration export (what `airflow scale import` takes)",
+    "setup": "set-up (what `airflow scale apply` takes)",
+    "job-type": "job type, as in POST /job-types/",
+    "job-interface": "job interface",
+    "error-mapping": "error mapping",
+    "job-data": "job data",
+    "recipe-type": "recipe type, as in POST /recipe-types/",
+    "recipe-definition": "recipe definition",
+    "recipe-data": "recipe data",
+    "results-manifest": "results manifest (1.0 or 1.1)",
+    "strike": "Strike configuration",
+    "workspace": "workspace configuration",
+    "ingest-rule": "configuration of an INGEST trigger rule",
+    "parse-rule": "configuration of a PARSE trigger rule",
+    "clock-rule": "configuration of a CLOCK trigger rule",
+}
+"""The documents that ``airflow scale validate`` knows, each with what it is."""
+
+
+def _kind_list() -> str:
+    return "\n".join(f"  {name:<18} {what}" for name, what in KINDS.items())
+
+
+def _positive(text: str) -> int:
+    """Read a whole number above zero (for argparse)."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("a whole number above zero is wanted")
+    return value
+
+
+ARG_HOST = Arg(
+    ("--host",),
+    metavar="URL",
+    help="where workers reach the API server, e.g. https://airflow.example:8080 (default: [api] base_url)",
+)
+ARG_KIND = Arg(("kind",), choices=tuple(KINDS), metavar="KIND", help="what the files are; see the list below")
+ARG_FILES = Arg(("files",), nargs="+", metavar="FILE", help="JSON file, or - for standard input")
+ARG_SETUP = Arg(("file",), type=Path, metavar="SETUP.json", help="the set-up document")
+ARG_IMPORT = Arg(("file",), metavar="FILE", help="configuration export document, or - for standard input")
+ARG_EXPORT_FILE = Arg(
+    ("file",), nargs="?", default="-", metavar="FILE", help="where to write it (default: standard output)"
+)
+ARG_FORCE = Arg(("--force",), action="store_true", help="replace the file if it exists")
+ARG_JOB_TYPE_NAME = Arg(
+    ("--job-type-name",), action="append", metavar="NAME", help="only this job type; may be repeated"
+)
+ARG_RECIPE_TYPE_NAME = Arg(
+    ("--recipe-type-name",),
+    action="append",
+    metavar="NAME",
+    help="only this recipe type and what it needs; may be repeated",
+)
+ARG_ERROR_NAME = Arg(
+    ("--error-name",), action="append", metavar="NAME", help="only this error; may be repeated"
+)
+ARG_COMPILE_FILE = Arg(("file",), metavar="FILE", help="recipe definition or job interface, - for stdin")
+ARG_COMPILE_KIND = Arg(
+    ("--kind",),
+    choices=("recipe", "job"),
+    default="recipe",
+    help="what FILE is: a recipe definition (recipe, the default) or a job interface (job)",
+)
+ARG_NAME = Arg(("--name",), metavar="NAME", help="name of the type (default: the file's name)")
+ARG_VERSION = Arg(
+    ("--type-version",), default="1.0", metavar="VERSION", help="version of the type (default: 1.0)"
+)
+ARG_REVISION = Arg(
+    ("--revision",), type=_positive, default=1, metavar="N", help="revision of the type (default: 1)"
+)
+ARG_TITLE = Arg(("--title",), metavar="TITLE", help="title of the type")
+ARG_DIRECTORY = Arg(
+    ("--output-dir",),
+    type=Path,
+    metavar="DIR",
+    help="write the DAG file into this directory (default: print it)",
+)
+ARG_AGENT_ID = Arg(
+    ("--agent-id",),
+    metavar="ID",
+    help="stable id of this node (default: made once, kept in the work directory)",
+)
+ARG_HOSTNAME = Arg(
+    ("--hostname",), metavar="NAME", help="name of this node as Airflow's workers have it (default: asked)"
+)
+ARG_TOKEN_USER = Arg(("username",), metavar="USER", help="user of Airflow whose rights the token has")
+ARG_TOKEN_NAME = Arg(("--name",), default="", metavar="NAME", help="what the token is for")
+ARG_TOKEN_DAYS = Arg(
+    ("--days",),
+    type=_positive,
+    default=None,
+    metavar="N",
+    help="days until it expires (default: never)",
+)
+ARG_TOKEN_ID = Arg(
+    ("token_id",), type=int, metavar="ID", help="the token's id, see `airflow scale token list`"
+)
+ARG_ROLES = Arg(
+    ("--no-roles",),
+    action="store_true",
+    help="make the permissions only; give them to no role of Airflow",
+)
+
+
+def _action(name: str, module: str, summary: str, description: str = "", args: tuple[Arg, ...] = ()) -> Any:
+    """Describe one action; its function is ``scale_airflow.cli.<module>.<name>_command``."""
+    function = f"scale_airflow.cli.{module}.{name.replace('-', '_')}_command"
+    text = f"{summary}.\n\n{description}".rstrip()
+    return ActionCommand(
+        name=name, help=summary, description=text, func=lazy_load_command(function), args=args
+    )
+
+
+TOKEN_COMMANDS = (
+    _action(
+        "create",
+        "tokens",
+        "Make a token and print it",
+        "It is shown this once. Send it as `Authorization: Bearer <token>`.",
+        (ARG_TOKEN_USER, ARG_TOKEN_NAME, ARG_TOKEN_DAYS, ARG_OUTPUT),
+    ),
+    _action("list", "tokens", "List the tokens, never their secrets", args=(ARG_OUTPUT,)),
+    _action("revoke", "tokens", "End a token at once", args=(ARG_TOKEN_ID,)),
+)
+
+COMMANDS: tuple[Any, ...] = (
+    _action(
+        "init",
+        "installation",
+        "Prepare Airflow's metadata database for Scale",
+        "Run it after `airflow db migrate`, as often as you like. It makes the built-in errors, the system "
+        "job types and the connection scale_default with a random secret, and changes nothing that exists.",
+        (ARG_HOST, ARG_OUTPUT),
+    ),
+    _action(
+        "check",
+        "installation",
+        "Look for what is misconfigured, and say what to do about it",
+        "Ends with exit code 1 if anything is an error; warnings alone leave it 0.",
+        (ARG_OUTPUT,),
+    ),
+    _action(
+        "apply",
+        "configuration",
+        "Make workspaces, configuration and Strike processes as a set-up document says",
+        "In the right order, and as often as you like: what is as it should be stays untouched. Paths in the "
+        "document are relative to it. Example: examples/terrain/setup.json.",
+        (ARG_SETUP, ARG_OUTPUT),
+    ),
+    _action(
+        "validate",
+        "documents",
+        "Check documents against the specification, without a database",
+        "Prints every fault as file:line:column: pointer: message and ends with exit code 1 if there is any."
+        "\n\nkinds:\n" + _kind_list(),
+        (ARG_KIND, ARG_FILES, ARG_OUTPUT),
+    ),
+    _action(
+        "import",
+        "configuration",
+        "Import a configuration export document: errors, job types, recipe types, trigger rules",
+        "All of it or nothing. What exists under the same name and version is edited.",
+        (ARG_IMPORT, ARG_OUTPUT),
+    ),
+    _action(
+        "export",
+        "configuration",
+        "Export errors, job types, recipe types and trigger rules as one document",
+        "Without options it exports everything.",
+        (ARG_EXPORT_FILE, ARG_FORCE, ARG_RECIPE_TYPE_NAME, ARG_JOB_TYPE_NAME, ARG_ERROR_NAME),
+    ),
+    _action(
+        "compile",
+        "documents",
+        "Show the Airflow DAG file that a recipe definition or job interface becomes",
+        "Nothing is stored: it is for reading. Scale compiles each revision of a type itself.",
+        (
+            ARG_COMPILE_FILE,
+            ARG_COMPILE_KIND,
+            ARG_NAME,
+            ARG_VERSION,
+            ARG_REVISION,
+            ARG_TITLE,
+            ARG_DIRECTORY,
+        ),
+    ),
+    _action(
+        "node",
+        "node",
+        "Run the agent of this host beside its worker",
+        "It registers the host with its CPUs, memory and disk, beats, stops canceled containers and clears "
+        "scratch folders that nobody owns. It ends with SIGTERM or Ctrl-C. Run one on each worker host.",
+        (ARG_AGENT_ID, ARG_HOSTNAME),
+    ),
+    _action(
+        "sync-perms",
+        "installation",
+        "Make Scale's permissions in Airflow's FAB auth manager and give them to its roles",
+        "Admin may do all, Op and User all but the settings of the system, Viewer may read.",
+        (ARG_ROLES, ARG_OUTPUT),
+    ),
+    GroupCommand(name="token", help="Long-lived tokens for scripts", subcommands=TOKEN_COMMANDS),
+    _action(
+        "rotate-secret",
+        "installation",
+        "Replace the secret of the connection scale_default",
+        "Jobs that run go on: their reports carry tokens of their own. A node agent takes the new secret "
+        "with its next beat.",
+    ),
+)
+
+
+def get_commands() -> list[CLICommand]:
+    """Return what Airflow adds to its command line (provider information, ``cli``)."""
+    return [
+        GroupCommand(
+            name="scale",
+            help="Scale: job types, recipes, ingest, products",
+            description="Scale on Airflow. Begin with: airflow scale init, then airflow scale check.",
+            subcommands=COMMANDS,
+        )
+    ]

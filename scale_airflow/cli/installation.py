@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``airflow scale init``, ``check``, ``sync-perms`` and ``rotate-secret``: the installation itself."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from scale_airflow.cli.session import action, show
+
+
+@action
+def init_command(args: Any) -> None:
+    """Make what Scale needs in the metadata database; what exists stays."""
+    from scale_airflow.services.installation import initialize
+    from scale_airflow.store.session import transaction
+
+    with transaction() as session:
+        done = initialize(session, host=args.host)
+    rows = [{"action": "created", "what": what} for what in done.created]
+    rows += [{"action": "updated", "what": what} for what in done.updated]
+    if rows or args.output != "table":
+        show(rows, args.output)
+    else:
+        print("Everything is there already.")
+
+
+@action
+def check_command(args: Any) -> None:
+    """Print what is misconfigured with its remedy; exit code 1 if anything is an error."""
+    from scale_airflow.services.checks import check_installation
+    from scale_airflow.store.session import transaction
+
+    with transaction() as session:
+        findings = check_installation(session)
+    errors = sum(finding.level == "error" for finding in findings)
+    if args.output != "table":
+        show(
+            [
+                {
+                    "level": finding.level,
+                    "subject": finding.subject,
+                    "problem": finding.problem,
+                    "remedy": finding.remedy,
+                }
+                for finding in findings
+            ],
+            args.output,
+        )
+    else:
+        for finding in findings:
+            print(f"{finding.level}: {finding.subject}: {finding.problem}\n    {finding.remedy}")
+        print(summary(errors, len(findings) - errors), file=sys.stderr)
+    if errors:
+        raise SystemExit(1)
+
+
+def summary(errors: int, others: int) -> str:
+    """Say in one sentence how many findings there are."""
+    if not errors and not others:
+        return "Everything is as it should be."
+    counted = f"{errors} {'error' if errors == 1 else 'errors'}"
+    return f"{counted}, {others} {'warning' if others == 1 else 'warnings'}."
+
+
+@action
+def sync_perms_command(args: Any) -> None:
+    """Make Scale's permissions in the FAB auth manager and give them to Airflow's roles."""
+    from scale_airflow.api_plugin.permissions import sync_permissions
+
+    changes = sync_permissions(roles=not args.no_roles)
+    if changes or args.output != "table":
+        show([{"change": change} for change in changes], args.output)
+    else:
+        print("Every role has its permissions already.")
+
+
+@action
+def rotate_secret_command(args: Any) -> None:
+    """Replace the secret of the workers' connection."""
+    from scale_airflow.services.installation import rotate_secret
+    from scale_airflow.store.session import transaction
+
+    with transaction() as session:
+        rotate_secret(session)
+    print("The connection scale_default has a new secret.")

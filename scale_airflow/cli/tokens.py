@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``airflow scale token``: long-lived tokens for scripts."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from scale_airflow.cli.session import action, show
+
+
+@action
+def create_command(args: Any) -> None:
+    """Make a token and print it, this once."""
+    from scale_airflow.services.tokens import create_token
+    from scale_airflow.store.session import transaction
+
+    expires = None
+    if args.days is not None:
+        expires = datetime.now(timezone.utc) + timedelta(days=args.days)
+    with transaction() as session:
+        row, token = create_token(session, username=args.username, name=args.name, expires=expires)
+        made = {"id": row.id, "user": args.username, "name": args.name, "token": token}
+    if args.output == "table":
+        print(token)
+    else:
+        show([made], args.output)
+
+
+@action
+def list_command(args: Any) -> None:
+    """List tokens: whose, what for, since when, until when."""
+    from scale_airflow.services.tokens import list_tokens
+    from scale_airflow.store.session import transaction
+
+    with transaction() as session:
+        rows = [
+            {
+                "id": token.id,
+                "user": token.username,
+                "name": token.name,
+                "created": _moment(token.created),
+                "expires": _moment(token.expires),
+                "last used": _moment(token.last_used),
+            }
+            for token in list_tokens(session)
+        ]
+    show(rows, args.output)
+
+
+@action
+def revoke_command(args: Any) -> None:
+    """End a token at once."""
+    from scale_airflow.services.tokens import revoke_token
+    from scale_airflow.store.session import transaction
+
+    with transaction() as session:
+        revoke_token(session, args.token_id)
+    print(f"Token {args.token_id} is revoked.")
+
+
+def _moment(value: datetime | None) -> str:
+    return value.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ") if value is not None else ""
