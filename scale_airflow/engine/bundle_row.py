@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scale_airflow.compiler.bundle import ScaleDagBundle
 from scale_airflow.errors import InstallationError
@@ -26,7 +26,8 @@ def configured_bundle() -> ScaleDagBundle:
     """
     from airflow.dag_processing.bundles.manager import DagBundlesManager
 
-    for bundle in DagBundlesManager().get_all_dag_bundles():
+    manager: Any = DagBundlesManager
+    for bundle in manager().get_all_dag_bundles():
         if isinstance(bundle, ScaleDagBundle):
             return bundle
     raise InstallationError("Airflow's configuration lacks the bundle of Scale's DAG files.", REMEDY)

@@ -166,8 +166,9 @@ def _check_is_latest(session: Session, dag_id: str, serialized: Any) -> None:
     """Notice that Airflow dropped the write, as it does within its minimal interval."""
     from airflow.models.serialized_dag import SerializedDagModel
 
+    hash_of: Any = SerializedDagModel.hash
     stored = SerializedDagModel.get(dag_id, session=session)
-    if stored is None or stored.dag_hash != SerializedDagModel.hash(serialized.data):
+    if stored is None or stored.dag_hash != hash_of(serialized.data):
         raise EngineError(
             f"Airflow did not store the new content of the DAG {dag_id}. Set "
             "[core] min_serialized_dag_update_interval = 0 and restart Airflow."
