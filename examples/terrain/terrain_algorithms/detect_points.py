@@ -40,11 +40,11 @@ def find_summits(elevation: npt.NDArray[np.float64], radius: int) -> list[Summit
     there has to be a lower cell in reach.
     """
     size = 2 * radius + 1
-    ground = np.where(np.isfinite(elevation), elevation, -np.inf)
-    highest = ndimage.maximum_filter(ground, size=size, mode="nearest")
-    above = np.where(np.isfinite(elevation), elevation, np.inf)
-    lowest = ndimage.minimum_filter(above, size=size, mode="nearest")
-    tops, count = ndimage.label((ground == highest) & (ground > lowest), structure=np.ones((3, 3)))
+    ground = np.where(np.isfinite(elevation), elevation, -np.inf).astype(np.float32)
+    is_top = ground == ndimage.maximum_filter(ground, size=size, mode="nearest")
+    ground[np.isneginf(ground)] = np.inf
+    is_top &= ground > ndimage.minimum_filter(ground, size=size, mode="nearest")
+    tops, count = ndimage.label(is_top & np.isfinite(ground), structure=np.ones((3, 3)))
     rows, columns = elevation.shape
     summits = []
     for label, window in enumerate(ndimage.find_objects(tops, max_label=count), start=1):

@@ -32,8 +32,8 @@ from typing import Any, TypeVar
 
 from terrain_algorithms.program import AlgorithmError, ExitCode
 
-MAX_CELLS = 100_000_000
-"""The largest image, in cells, that the programs take: about 2 GiB of memory at work."""
+MAX_CELLS = 8_000_000
+"""The largest image, in cells: what the memory of the job types in ``configuration.json`` is made for."""
 
 GRID_TOLERANCE = 1e-3
 """How far (in cells) the corners may lie from a whole number of cells."""

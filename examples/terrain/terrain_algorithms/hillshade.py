@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +19,9 @@ from terrain_algorithms.elevation import GDAL_OPTIONS, ElevationModel, read_elev
 from terrain_algorithms.manifest import write_manifest
 from terrain_algorithms.program import ArgumentParser, existing_file, existing_folder, product_name, run
 
-Grid = npt.NDArray[np.float64]
+Grid = npt.NDArray[np.float32]
 
-LARGEST_PICTURE = 16_000_000
+LARGEST_PICTURE = 4_000_000
 """Pixels of the largest picture for which cells are still enlarged."""
 
 EXAGGERATION = 1.6
@@ -51,42 +52,42 @@ def shade(ground: Grid, cell_width: float, cell_height: float, azimuth: float, a
         azimuth: where the light comes from, degrees clockwise from north.
         altitude: its height over the horizon, degrees.
     """
-    southward, eastward = np.gradient(ground * EXAGGERATION, cell_height, cell_width)
-    direction, height = np.radians(azimuth), np.radians(altitude)
-    east, north = np.sin(direction) * np.cos(height), np.cos(direction) * np.cos(height)
+    southward, eastward = np.gradient(ground * np.float32(EXAGGERATION), cell_height, cell_width)
+    direction, height = math.radians(azimuth), math.radians(altitude)
+    east, north = math.sin(direction) * math.cos(height), math.cos(direction) * math.cos(height)
     # The surface's upward normal is (-dz/deast, -dz/dnorth, 1), and dz/dnorth = -dz/dsouth.
-    light = -eastward * east + southward * north + np.sin(height)
+    light = southward * north - eastward * east + math.sin(height)
     lit: Grid = np.clip(light / np.sqrt(1 + eastward**2 + southward**2), 0, 1)
     return lit
 
 
-def colour(ground: Grid) -> Grid:
-    """Colour each cell by its height: an array of rows, columns and red, green, blue from 0 to 1."""
-    low, high = np.nanpercentile(ground, (0.5, 99.9))
-    height = np.clip((ground - low) / max(high - low, 1.0), 0, 1)
-    stops = [stop for stop, _ in COLOURS]
-    channels = [np.interp(height, stops, [tint[index] for _, tint in COLOURS]) for index in range(3)]
-    return np.stack(channels, axis=-1) / 255
+def overlay(tint: Grid, relief: Grid) -> npt.NDArray[np.uint8]:
+    """Light one colour channel: level ground keeps its colour, shadows deepen it, sun lifts it to white."""
+    lit = np.where(relief < 0.5, 2 * relief * tint, 1 - 2 * (1 - relief) * (1 - tint))
+    channel: npt.NDArray[np.uint8] = np.clip(255 * (0.8 * lit + 0.2 * tint) + 0.5, 0, 255).astype(np.uint8)
+    return channel
 
 
 def draw(model: ElevationModel, azimuth: float, altitude: float, enlarge: int) -> npt.NDArray[np.uint8]:
     """Draw the picture: bands red, green, blue and opacity; cells without an elevation are transparent."""
     known = np.isfinite(model.elevation)
-    ground = np.where(known, model.elevation, np.nanmin(model.elevation))
+    ground = np.where(known, model.elevation, np.nanmin(model.elevation)).astype(np.float32)
     # grid_mode keeps the outer edges where they are, so a pixel's place follows from the footprint alone.
     ground = ndimage.zoom(ground, enlarge, order=3, mode="nearest", grid_mode=True)
-    width, height = (size / enlarge for size in model.cell_metres())
-    light = sum(
-        weight * shade(ground, width, height, azimuth + turn, altitude) for turn, weight in LIGHTS
-    ) / np.sin(np.radians(altitude))
-    # Overlay: level ground keeps its colour, shadows deepen it, sunlit slopes lift it towards white.
-    tint, relief = colour(ground), np.clip(0.5 * light, 0, 1)[..., np.newaxis]
-    picture = np.where(relief < 0.5, 2 * relief * tint, 1 - 2 * (1 - relief) * (1 - tint))
-    picture = 0.8 * picture + 0.2 * tint
-    opaque = np.kron(known, np.ones((enlarge, enlarge))).astype(np.float64)
-    bands = np.concatenate([np.moveaxis(picture, -1, 0), opaque[np.newaxis]])
-    pixels: npt.NDArray[np.uint8] = (np.clip(bands, 0, 1) * 255 + 0.5).astype(np.uint8)
-    return pixels
+    cell_width, cell_height = (size / enlarge for size in model.cell_metres())
+    relief = np.zeros_like(ground)
+    for turn, weight in LIGHTS:
+        relief += np.float32(weight) * shade(ground, cell_width, cell_height, azimuth + turn, altitude)
+    # Level ground shall come out as 0.5, where overlay changes nothing.
+    relief *= np.float32(0.5 / math.sin(math.radians(altitude)))
+    low, high = np.percentile(ground, (0.5, 99.9))
+    height = np.clip((ground - np.float32(low)) / np.float32(max(high - low, 1.0)), 0, 1)
+    bands = np.empty((4, *ground.shape), np.uint8)
+    for channel in range(3):
+        stops, tints = zip(*((stop, tint[channel] / 255) for stop, tint in COLOURS), strict=True)
+        bands[channel] = overlay(np.interp(height, stops, tints).astype(np.float32), np.minimum(relief, 1))
+    bands[3] = 255 * np.repeat(np.repeat(known, enlarge, axis=0), enlarge, axis=1)
+    return bands
 
 
 def write_png(path: Path, bands: npt.NDArray[np.uint8]) -> None:
@@ -146,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work(options: argparse.Namespace) -> None:
         if not 5 <= options.altitude <= 85:
             parser.error(f"--altitude {options.altitude}: must be between 5 and 85 degrees")
-        if not np.isfinite(options.azimuth):
+        if not math.isfinite(options.azimuth):
             parser.error(f"--azimuth {options.azimuth}: must be a number of degrees")
         hillshade(options.image, options.output_folder, options.azimuth, options.altitude, options.enlarge)
 
