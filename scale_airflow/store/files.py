@@ -91,7 +91,7 @@ class FileAncestry(Base):
     """One step of a product's history: ``descendant`` was made, over any number of jobs, from ``ancestor``.
 
     A direct link (the ancestor was an input of the very job that made the descendant) has no
-    ``ancestor_job_id``. ``descendant_id`` is null until the job has stored its products.
+    ``ancestor_job_id``.
     """
 
     __tablename__ = "scale_file_ancestry"
@@ -110,7 +110,7 @@ class FileAncestry(Base):
 
     id: Mapped[Id]
     ancestor_id: Mapped[int] = mapped_column(BigInteger, reference("scale_file"))
-    descendant_id: Mapped[int | None] = mapped_column(BigInteger, reference("scale_file"))
+    descendant_id: Mapped[int] = mapped_column(BigInteger, reference("scale_file"))
     job_exe_id: Mapped[int] = mapped_column(BigInteger, reference("scale_job_execution"))
     job_id: Mapped[int] = mapped_column(BigInteger, reference("scale_job"))
     recipe_id: Mapped[int | None] = mapped_column(BigInteger, reference("scale_recipe"))

@@ -265,7 +265,8 @@ class JobLog(Base):
 
 class QueueEntry(Base):
     """Work that waits for the tick: a recipe or lone job whose run is to be created in Airflow, or a job
-    of an existing run that is to be cleared. ``job_type_ids`` are the types of which one must have room."""
+    of an existing run that is to be cleared. ``job_type_ids`` are the types of which one must have room;
+    ``not_before`` holds back what Airflow refused a moment ago."""
 
     __tablename__ = "scale_queue_entry"
     __table_args__ = (
@@ -279,6 +280,7 @@ class QueueEntry(Base):
     job_type_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
     priority: Mapped[int] = mapped_column(Integer)
     queued: Mapped[Moment] = mapped_column(default=utcnow)
+    not_before: Mapped[OptionalMoment]
 
 
 class JobInputFile(Base):

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tick: one thread of one API server, elected by an advisory lock, that dispatches and reconciles."""
+
+from __future__ import annotations
+
+import logging
+import select
+import threading
+import time
+from typing import Any
+
+from scale_airflow.config import Settings, settings
+from scale_airflow.services.dispatch import BATCH, CHANNEL, dispatch
+from scale_airflow.services.reconcile import reconcile
+from scale_airflow.store.session import transaction
+
+log = logging.getLogger(__name__)
+
+#: The key of the advisory lock: "scale" in ASCII.
+LOCK_KEY = 0x7363616C65
+#: How long to wait before trying again to be the one that ticks, or to reach the database.
+_RETRY_SECONDS = 2.0
+
+
+class Tick:
+    """Runs from :meth:`start` to :meth:`stop`; survives the database being away."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to tick in a thread of its own."""
+        self._thread = threading.Thread(target=self._run, name="scale-tick", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and wait for it: a transaction that has begun is finished."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=30)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._hold_office()
+            except Exception:
+                # Whatever it was (the database restarts, Airflow refuses), the tick must come back.
+                log.exception("Scale's tick failed; it starts again in %g seconds", _RETRY_SECONDS)
+            self._stop.wait(_RETRY_SECONDS)
+
+    def _hold_office(self) -> None:
+        """Tick for as long as this process holds the lock."""
+        connection = _listening_connection()
+        if connection is None:
+            return
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_try_advisory_lock(%s)", (LOCK_KEY,))
+                if not cursor.fetchone()[0]:
+                    return
+                cursor.execute(f"LISTEN {CHANNEL}")
+            log.info("Scale's tick runs in this process")
+            last_reconcile = 0.0
+            while not self._stop.is_set():
+                found = settings()
+                _dispatch_all(found)
+                if time.monotonic() - last_reconcile >= found.reconcile_interval:
+                    with transaction() as session:
+                        reconcile(session)
+                    last_reconcile = time.monotonic()
+                _wait_for_work(connection, found.tick_interval)
+        finally:
+            connection.close()
+
+
+def _dispatch_all(found: Settings) -> None:
+    while True:
+        with transaction() as session:
+            taken = dispatch(session, found)
+        if taken < BATCH:
+            return
+
+
+def _wait_for_work(connection: Any, seconds: float) -> None:
+    """Wait until a transaction says that there is work, or the interval is over; also keeps the lock honest.
+
+    The query proves that the connection, and with it the lock, is still there.
+    """
+    select.select([connection], [], [], seconds)
+    connection.poll()
+    connection.notifies.clear()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+def _listening_connection() -> Any:
+    """Open a psycopg2 connection of its own, outside the pool: it holds the lock for hours."""
+    import psycopg2
+    from airflow import settings as airflow_settings
+    from sqlalchemy.engine import make_url
+
+    url = make_url(airflow_settings.SQL_ALCHEMY_CONN)
+    if url.get_backend_name() != "postgresql":
+        return None
+    arguments = {**url.translate_connect_args(username="user", database="dbname"), **url.query}
+    connection = psycopg2.connect(**arguments, application_name="scale-tick")
+    connection.autocommit = True
+    return connection

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Claims: a task of Airflow asks for its job execution, and gets it, is told to wait, or that it is over.
+
+The connection's secret may only claim. The server checks that the task instance runs this very try, and
+hands out a token for this execution alone, which its reports carry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+import uuid
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from scale_airflow.config import Settings
+from scale_airflow.engine import tasks
+from scale_airflow.errors import Forbidden, InvalidRequest
+from scale_airflow.execution.order import ClaimAnswer, ClaimRequest, Outcome, ReserveAnswer
+from scale_airflow.services import adoption, orders
+from scale_airflow.services.admission import admit, find_node, is_online
+from scale_airflow.services.executions import lose_execution
+from scale_airflow.services.jobs import latest_execution, lock_job
+from scale_airflow.services.queue import set_status
+from scale_airflow.store.models import Job, JobExecution, Node, utcnow
+
+log = logging.getLogger(__name__)
+
+
+def claim(session: Session, request: ClaimRequest, settings: Settings) -> ClaimAnswer:
+    """Give a running task its execution.
+
+    :raises Forbidden: if the task instance that asks does not run this very try.
+    :raises InvalidDocument: if a run to adopt has a wrong definition or wrong data.
+    :raises InvalidRequest: if a run to adopt belongs to nothing that Scale knows.
+    """
+    task_instance_id = _require_running(session, request)
+    job = _job_of(session, request, settings)
+    over = _over(job)
+    if over is not None:
+        return over
+    execution = latest_execution(session, job)
+    if execution is None:
+        return ClaimAnswer("over", outcome="failed", reason=_no_execution(job))
+    if execution.status == "RUNNING":
+        held = _continue(session, job, execution, request, task_instance_id, settings)
+        if held is not None:
+            return held
+        session.flush()
+        return claim(session, request, settings)
+    node = find_node(session, agent_id=request.agent_id, hostname=request.hostname)
+    decision = admit(
+        session,
+        job=job,
+        job_type=job.job_type,
+        execution=execution,
+        node=node,
+        hostname=request.hostname,
+        settings=settings,
+    )
+    if not decision.go:
+        job.why = decision.reason
+        return ClaimAnswer("wait", reason=decision.reason)
+    assert node is not None
+    return _go(session, job, execution, node, request, task_instance_id, settings)
+
+
+def reserve(session: Session, request: ClaimRequest, settings: Settings) -> ReserveAnswer:
+    """Reserve room for a waiting task; when it comes back within a minute, its claim is granted.
+
+    Ready is also the answer when there is nothing (more) to wait for: the claim then says what is the case.
+    """
+    job_id = _find_job(session, request)
+    if job_id is None:
+        return ReserveAnswer(True)
+    job = lock_job(session, job_id)
+    execution = latest_execution(session, job)
+    if job.status != "QUEUED" or execution is None or execution.status != "QUEUED":
+        return ReserveAnswer(True)
+    node = find_node(session, agent_id=request.agent_id, hostname=request.hostname)
+    decision = admit(
+        session,
+        job=job,
+        job_type=job.job_type,
+        execution=execution,
+        node=node,
+        hostname=request.hostname,
+        settings=settings,
+    )
+    if job.why != decision.reason:
+        job.why = decision.reason
+    if not decision.go or node is None:
+        return ReserveAnswer(False, decision.reason)
+    _schedule(execution, job, node)
+    execution.reserved = utcnow()
+    return ReserveAnswer(True)
+
+
+def _require_running(session: Session, request: ClaimRequest) -> uuid.UUID:
+    try:
+        task_instance_id = uuid.UUID(request.task_instance_id)
+    except ValueError:
+        raise InvalidRequest("task_instance_id is not a UUID.") from None
+    found = tasks.running_try(session, task_instance_id)
+    asked = (request.dag_id, request.run_id, request.task_id, request.map_index, request.try_number)
+    if found is None or asked != (
+        found.dag_id,
+        found.run_id,
+        found.task_id,
+        found.map_index,
+        found.try_number,
+    ):
+        raise Forbidden(
+            f"Airflow does not run try {request.try_number} of task {request.task_id} in run {request.run_id} "
+            f"of {request.dag_id} as the task instance that asks."
+        )
+    return task_instance_id
+
+
+def _find_job(session: Session, request: ClaimRequest) -> int | None:
+    return session.execute(
+        select(Job.id).where(
+            Job.dag_id == request.dag_id, Job.run_id == request.run_id, Job.task_id == request.task_id
+        )
+    ).scalar()
+
+
+def _job_of(session: Session, request: ClaimRequest, settings: Settings) -> Job:
+    job_id = _find_job(session, request)
+    if job_id is None:
+        adoption.adopt(session, request)
+        job_id = _find_job(session, request)
+    if job_id is None:
+        raise InvalidRequest(
+            f"Task {request.task_id} of {request.dag_id} is not a job of the recipe that the run was adopted as."
+        )
+    return lock_job(session, job_id)
+
+
+def _over(job: Job) -> ClaimAnswer | None:
+    outcomes: dict[str, Outcome] = {"COMPLETED": "completed", "FAILED": "failed", "CANCELED": "canceled"}
+    if job.status in outcomes:
+        return ClaimAnswer(
+            "over", outcome=outcomes[job.status], reason=f"Job {job.id} is {job.status} already."
+        )
+    if job.status in ("PENDING", "BLOCKED"):
+        return ClaimAnswer("over", outcome="failed", reason=_no_execution(job))
+    return None
+
+
+def _no_execution(job: Job) -> str:
+    return f"Job {job.id} is {job.status}: the jobs that it depends on have not completed in Scale."
+
+
+def _continue(
+    session: Session,
+    job: Job,
+    execution: JobExecution,
+    request: ClaimRequest,
+    task_instance_id: uuid.UUID,
+    settings: Settings,
+) -> ClaimAnswer | None:
+    """The execution runs already: for this very try, for one that died on this host, or for a lost one."""
+    node = session.get(Node, execution.node_id) if execution.node_id else None
+    same_host = node is not None and (
+        node.slave_id == request.agent_id if request.agent_id else node.hostname == request.hostname
+    )
+    if same_host or execution.task_instance_id == task_instance_id:
+        # Its container may still run here: the new try finds it by its label and goes on with it.
+        execution.task_instance_id, execution.try_number = task_instance_id, request.try_number
+        token = _new_token(execution)
+        return ClaimAnswer(
+            "go", order=orders.order_of(session, job, execution, token, settings, continues=True)
+        )
+    if node is not None and node.is_active and is_online(node, settings):
+        # The agent there kills what still runs, and says so with its next beat.
+        execution.stop_requested = execution.stop_requested or utcnow()
+        job.why = f"Its last try is being stopped on node {node.hostname}."
+        return ClaimAnswer("wait", reason=job.why)
+    if node is not None and node.last_offer is not None:
+        silent = (utcnow() - node.last_offer).total_seconds()
+        if silent < settings.node_lost_timeout:
+            job.why = (
+                f"Its last try may still run on node {node.hostname}, which has been silent for {silent:.0f} of "
+                f"{settings.node_lost_timeout:g} seconds."
+            )
+            return ClaimAnswer("wait", reason=job.why)
+    lose_execution(session, execution, "Its worker is gone.", error_name="node-lost")
+    return None
+
+
+def _go(
+    session: Session,
+    job: Job,
+    execution: JobExecution,
+    node: Node,
+    request: ClaimRequest,
+    task_instance_id: uuid.UUID,
+    settings: Settings,
+) -> ClaimAnswer:
+    now = utcnow()
+    _schedule(execution, job, node)
+    execution.status = "RUNNING"
+    execution.started = now
+    execution.last_beat = now
+    execution.reserved = None
+    execution.task_instance_id, execution.try_number = task_instance_id, request.try_number
+    job.started = now
+    job.why = None
+    set_status(job, "RUNNING")
+    token = _new_token(execution)
+    session.flush()
+    return ClaimAnswer("go", order=orders.order_of(session, job, execution, token, settings, continues=False))
+
+
+def _schedule(execution: JobExecution, job: Job, node: Node) -> None:
+    execution.node_id = node.id
+    execution.cpus_scheduled = job.cpus_required
+    execution.mem_scheduled = job.mem_required
+    execution.disk_in_scheduled = job.disk_in_required
+    execution.disk_out_scheduled = job.disk_out_required
+    execution.disk_total_scheduled = job.disk_in_required + job.disk_out_required
+
+
+def _new_token(execution: JobExecution) -> str:
+    """Make the execution's token anew: an earlier try's opens nothing from now on."""
+    token = secrets.token_urlsafe(32)
+    execution.token_sha256 = hashlib.sha256(token.encode()).hexdigest()
+    return token

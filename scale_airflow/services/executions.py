@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reports of running executions: signs of life, completion, failure. Each is one transaction and may be
+repeated; one for an execution that is over is ignored."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from datetime import datetime
+
+from dateutil.parser import isoparse
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from scale_airflow.definitions.error_mapping import ErrorMapping
+from scale_airflow.errors import Fault, Forbidden, InvalidDocument, NotFound
+from scale_airflow.execution.order import (
+    BeatAnswer,
+    BeatReport,
+    CompletionReport,
+    FailureReport,
+    PhaseTimes,
+    ReportAnswer,
+)
+from scale_airflow.services import products
+from scale_airflow.services.jobs import complete_job, end_execution, error_named, lock_job, retry_or_fail
+from scale_airflow.store.models import Job, JobExecution, utcnow
+
+_BIGGEST_ID = 2**63 - 1
+
+
+def authenticate(session: Session, execution_id: int, token: str) -> None:
+    """Check that a token is the one that the execution's latest claim handed out.
+
+    :raises NotFound: if there is no such execution.
+    :raises Forbidden: if the token is another one; the answer does not tell which part is wrong.
+    """
+    stored = None
+    if 0 < execution_id <= _BIGGEST_ID:
+        stored = session.execute(
+            select(JobExecution.token_sha256).where(JobExecution.id == execution_id)
+        ).scalar()
+    given = hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+    if stored is None or not hmac.compare_digest(stored, given):
+        raise Forbidden(f"This token is not that of job execution {execution_id}.")
+
+
+def beat(session: Session, execution_id: int, report: BeatReport) -> BeatAnswer:
+    """Record that an execution is alive and how far it is; say whether it goes on."""
+    execution = session.scalars(
+        select(JobExecution).where(JobExecution.id == execution_id).with_for_update()
+    ).one()
+    if execution.status != "RUNNING":
+        return BeatAnswer(False, execution.message or f"The execution is {execution.status}.")
+    if execution.stop_requested is not None:
+        return BeatAnswer(False, "The execution is to be stopped.")
+    execution.last_beat = utcnow()
+    _set_times(execution, report.times)
+    if report.command_arguments is not None:
+        execution.command_arguments = report.command_arguments
+    return BeatAnswer(True)
+
+
+def complete(session: Session, execution_id: int, report: CompletionReport) -> ReportAnswer:
+    """Commit what an execution produced: products, parse results and what follows from them, all at once.
+
+    A report whose results the job's interface forbids is a failure of the job (error ``unknown``).
+    """
+    job, execution = _locked(session, execution_id)
+    if execution.status != "RUNNING":
+        return _late(execution, "done" if execution.status == "COMPLETED" else "ignored")
+    _set_times(execution, report.times)
+    execution.job_exit_code = report.exit_code
+    execution.environment = report.environment
+    try:
+        with session.begin_nested():
+            _commit_results(session, job, execution, report)
+    except InvalidDocument as error:
+        return _fail(session, job, execution, "unknown", str(error))
+    return ReportAnswer("done", f"Job {job.id} is COMPLETED.")
+
+
+def _commit_results(session: Session, job: Job, execution: JobExecution, report: CompletionReport) -> None:
+    results = products.store_products(session, job, execution, report)
+    execution.results = results.to_document()
+    execution.results_manifest = report.manifest
+    execution.warnings = [*execution.warnings, *report.warnings]
+    end_execution(execution, "COMPLETED")
+    complete_job(session, job, results)
+    products.publish(session, job, execution)
+    products.apply_parse_results(session, job, execution, report.parse_results)
+    session.flush()
+
+
+def fail(session: Session, execution_id: int, report: FailureReport) -> ReportAnswer:
+    """Record a failed execution; say whether the job is retried."""
+    job, execution = _locked(session, execution_id)
+    if execution.status != "RUNNING":
+        return _late(execution, "ignored")
+    _set_times(execution, report.times)
+    execution.job_exit_code = report.exit_code
+    execution.environment = report.environment
+    execution.results_manifest = report.manifest
+    name = report.error_name or _mapped_error(job, report.exit_code)
+    return _fail(session, job, execution, name, report.message)
+
+
+def lose_execution(
+    session: Session, execution: JobExecution, message: str, *, error_name: str = "mesos-lost"
+) -> ReportAnswer:
+    """End an execution whose worker can't report any more, as a system error."""
+    job, locked = _locked(session, execution.id)
+    if locked.status != "RUNNING":
+        return _late(locked, "ignored")
+    return _fail(session, job, locked, error_name, message)
+
+
+def _locked(session: Session, execution_id: int) -> tuple[Job, JobExecution]:
+    job_id = session.execute(select(JobExecution.job_id).where(JobExecution.id == execution_id)).scalar()
+    if job_id is None:
+        raise NotFound(f"There is no job execution {execution_id}.")
+    job = lock_job(session, job_id)
+    execution = session.scalars(
+        select(JobExecution)
+        .where(JobExecution.id == execution_id)
+        .with_for_update(of=JobExecution)
+        .execution_options(populate_existing=True)
+    ).one()
+    return job, execution
+
+
+def _late(execution: JobExecution, decision: str) -> ReportAnswer:
+    text = f"Job execution {execution.id} is {execution.status} already."
+    return ReportAnswer("done" if decision == "done" else "ignored", text)
+
+
+def _fail(session: Session, job: Job, execution: JobExecution, error_name: str, message: str) -> ReportAnswer:
+    error = error_named(session, error_name)
+    end_execution(execution, "FAILED", error=error, message=message)
+    session.flush()
+    if retry_or_fail(session, job, error):
+        session.flush()
+        return ReportAnswer(
+            "retry", f"{error.title} ({error.name}): try {job.num_exes} of job {job.id} follows."
+        )
+    session.flush()
+    return ReportAnswer("failed", f"{error.title} ({error.name}, {error.category}): job {job.id} is FAILED.")
+
+
+def _mapped_error(job: Job, exit_code: int | None) -> str:
+    mapped = ErrorMapping.parse(job.job_type.error_mapping).error_name(exit_code)
+    return mapped or "unknown"
+
+
+def _set_times(execution: JobExecution, times: PhaseTimes) -> None:
+    for name, value in times.to_dict().items():
+        if value is not None:
+            setattr(execution, name, _moment(name, value))
+
+
+def _moment(name: str, value: str) -> datetime:
+    try:
+        moment = isoparse(value)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise InvalidDocument(
+            "report", [Fault(f"/times/{name}", f"{value!r} is not an ISO 8601 date and time with a zone")]
+        )
+    return moment

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What documents need to know of the database to be checked: files, workspaces, interfaces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.orm import Session
+
+from scale_airflow.definitions.job_data import FileFacts, WorkspaceFacts
+from scale_airflow.definitions.job_interface import JobInterface
+from scale_airflow.definitions.recipe_definition import RecipeDefinition
+from scale_airflow.store.models import JobType, JobTypeRevision, RecipeTypeRevision, ScaleFile, Workspace
+
+_BIGGEST_ID = 2**63 - 1
+
+
+def file_facts(session: Session, ids: Iterable[int]) -> dict[int, FileFacts]:
+    """Return what is known of the files with these ids; unknown and deleted ones are left out."""
+    known = [number for number in set(ids) if 0 < number <= _BIGGEST_ID]
+    if not known:
+        return {}
+    rows = session.execute(
+        select(ScaleFile.id, ScaleFile.file_name, ScaleFile.media_type, ScaleFile.file_size).where(
+            ScaleFile.id.in_(known), ScaleFile.is_deleted.is_(False)
+        )
+    )
+    return {row.id: FileFacts(row.id, row.file_name, row.media_type, row.file_size) for row in rows}
+
+
+def workspace_facts(session: Session, ids: Iterable[int]) -> dict[int, WorkspaceFacts]:
+    """Return what is known of the workspaces with these ids; unknown ones are left out."""
+    known = [number for number in set(ids) if 0 < number <= _BIGGEST_ID]
+    if not known:
+        return {}
+    rows = session.execute(
+        select(Workspace.id, Workspace.name, Workspace.is_active).where(Workspace.id.in_(known))
+    )
+    return {row.id: WorkspaceFacts(row.id, row.name, row.is_active) for row in rows}
+
+
+def job_types_of(
+    session: Session, definition: RecipeDefinition
+) -> dict[tuple[str, str], tuple[JobType, JobTypeRevision]]:
+    """Return the job types that a recipe's definition names, each with its current revision."""
+    wanted = definition.job_types()
+    if not wanted:
+        return {}
+    rows = session.execute(
+        select(JobType, JobTypeRevision)
+        .join(
+            JobTypeRevision,
+            (JobTypeRevision.job_type_id == JobType.id)
+            & (JobTypeRevision.revision_num == JobType.revision_num),
+        )
+        .where(tuple_(JobType.name, JobType.version).in_(list(wanted)))
+    )
+    return {(job_type.name, job_type.version): (job_type, revision) for job_type, revision in rows}
+
+
+def current_revision(session: Session, job_type: JobType) -> JobTypeRevision:
+    """Return the revision of a job type that is current now."""
+    return session.execute(
+        select(JobTypeRevision).where(
+            JobTypeRevision.job_type_id == job_type.id,
+            JobTypeRevision.revision_num == job_type.revision_num,
+        )
+    ).scalar_one()
+
+
+# Revisions never change, so what was parsed once holds for ever. The documents are small (kilobytes).
+@lru_cache(maxsize=4096)
+def _interface(revision_id: int, created: object, document: _Document) -> JobInterface:
+    return JobInterface.parse(document.value)
+
+
+@lru_cache(maxsize=4096)
+def _definition(revision_id: int, created: object, document: _Document) -> RecipeDefinition:
+    return RecipeDefinition.parse(document.value)
+
+
+class _Document:
+    """Carries a document past the cache: the key is the revision, the document is not compared."""
+
+    def __init__(self, value: Mapping[str, object]):
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Document)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+def interface_of(revision: JobTypeRevision) -> JobInterface:
+    """Return the parsed interface of a job type's revision."""
+    return _interface(revision.id, revision.created, _Document(revision.interface))
+
+
+def definition_of(revision: RecipeTypeRevision) -> RecipeDefinition:
+    """Return the parsed definition of a recipe type's revision."""
+    return _definition(revision.id, revision.created, _Document(revision.definition))

@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Queueing jobs and recipes: documents are checked, rows are made, the tick is told. Airflow hears of it at
+dispatch (:mod:`scale_airflow.services.dispatch`), so a long queue costs it nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from scale_airflow.compiler import names
+from scale_airflow.config import settings
+from scale_airflow.definitions.job_data import FileFacts, JobData
+from scale_airflow.definitions.job_interface import JobInterface
+from scale_airflow.definitions.recipe_data import RecipeData, job_data_for
+from scale_airflow.definitions.recipe_definition import RecipeDefinition
+from scale_airflow.errors import InvalidRequest
+from scale_airflow.services import facts
+from scale_airflow.services.backends import backend_of
+from scale_airflow.services.dispatch import wake
+from scale_airflow.services.events import user_event
+from scale_airflow.store.models import (
+    Job,
+    JobExecution,
+    JobInputFile,
+    JobType,
+    JobTypeRevision,
+    QueueEntry,
+    Recipe,
+    RecipeType,
+    RecipeTypeRevision,
+    TriggerEvent,
+    utcnow,
+)
+
+__all__ = ["Address", "QueueStatus", "queue_job", "queue_recipe", "queue_status", "user_event"]
+
+MIN_CPUS = 0.25
+MIN_MEM_MIB = 128.0
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a run that Airflow already has is found: it is adopted instead of created."""
+
+    dag_id: str
+    run_id: str
+    task_id: str | None = None
+
+
+def queue_job(
+    session: Session,
+    *,
+    job_type: JobType,
+    data: object,
+    event: TriggerEvent,
+    priority: int | None = None,
+    revision: JobTypeRevision | None = None,
+    adopted: Address | None = None,
+) -> Job:
+    """Make a job of one type and put it on the queue.
+
+    :param data: the job data document (specification: Job Data 1.0).
+    :param priority: instead of the type's own; lower runs first.
+    :param revision: instead of the current one.
+    :param adopted: the run of Airflow that already waits for this job.
+    :raises InvalidDocument: with every fault of the data.
+    :raises InvalidRequest: if the job type can't run at all.
+    """
+    _require_active(job_type)
+    backend_of(job_type, settings())
+    revision = revision or facts.current_revision(session, job_type)
+    parsed = JobData.parse(data)
+    interface = facts.interface_of(revision)
+    files = _check_job_data(session, parsed, interface)
+    job = _new_job(job_type, revision, event, priority)
+    job.dag_id = adopted.dag_id if adopted else revision.dag_id or ""
+    job.task_id = (adopted and adopted.task_id) or names.JOB_TASK_ID
+    session.add(job)
+    session.flush()
+    make_ready(session, job, job_type, interface, parsed, files)
+    if adopted:
+        job.run_id, job.dispatched = adopted.run_id, utcnow()
+    else:
+        session.add(
+            QueueEntry(
+                job_id=job.id,
+                job_type_ids=[job_type.id],
+                priority=job.priority,
+                queued=job.queued or utcnow(),
+            )
+        )
+        wake(session)
+    session.flush()
+    return job
+
+
+def queue_recipe(
+    session: Session,
+    *,
+    recipe_type: RecipeType,
+    data: object,
+    event: TriggerEvent,
+    priority: int | None = None,
+    revision: RecipeTypeRevision | None = None,
+    adopted: Address | None = None,
+) -> Recipe:
+    """Make a recipe with all its jobs and queue those that depend on nothing.
+
+    :param data: the recipe data document (specification: Recipe Data 1.0).
+    :param revision: instead of the current one.
+    :param adopted: the run of Airflow that already waits for this recipe.
+    :raises InvalidDocument: with every fault of the data.
+    :raises InvalidRequest: if the recipe type or one of its job types can't run at all.
+    """
+    if not recipe_type.is_active:
+        raise InvalidRequest(f"Recipe type {recipe_type.name} {recipe_type.version} is archived.")
+    revision = revision or _current_recipe_revision(session, recipe_type)
+    definition = facts.definition_of(revision)
+    types = facts.job_types_of(session, definition)
+    _require_runnable(definition, types)
+    parsed = RecipeData.parse(data)
+    _check_recipe_data(session, parsed, definition, types)
+
+    recipe = Recipe(
+        recipe_type_id=recipe_type.id,
+        recipe_type_rev_id=revision.id,
+        event_id=event.id,
+        data=parsed.document,
+        dag_id=adopted.dag_id if adopted else revision.dag_id or "",
+    )
+    session.add(recipe)
+    session.flush()
+    if adopted:
+        recipe.run_id, recipe.dispatched = adopted.run_id, utcnow()
+    jobs = _make_recipe_jobs(session, recipe, definition, types, event, priority)
+    roots = [jobs[root.name] for root in definition.roots()]
+    for root in definition.roots():
+        job_type, job_revision = types[(root.job_type_name, root.job_type_version)]
+        interface = facts.interface_of(job_revision)
+        job_data = job_data_for(definition, root.name, interface, parsed, {})
+        files = _check_job_data(session, job_data, interface)
+        make_ready(session, jobs[root.name], job_type, interface, job_data, files)
+    if not jobs:
+        recipe.completed = utcnow()
+    elif not adopted:
+        session.add(
+            QueueEntry(
+                recipe_id=recipe.id,
+                job_type_ids=sorted({job.job_type_id for job in roots}),
+                priority=min(job.priority for job in roots),
+                queued=utcnow(),
+            )
+        )
+        wake(session)
+    session.flush()
+    return recipe
+
+
+def make_ready(
+    session: Session,
+    job: Job,
+    job_type: JobType,
+    interface: JobInterface,
+    data: JobData,
+    files: Mapping[int, FileFacts],
+) -> JobExecution:
+    """Give a PENDING job its data and its first execution: it is QUEUED from now on."""
+    input_mib = ceil(sum(files[number].file_size for number in data.file_ids()) / _MIB)
+    job.data = data.document
+    job.input_signature = _signature(data)
+    job.disk_in_required = float(input_mib)
+    job.disk_out_required = float(
+        ceil(job_type.disk_out_mult_required * input_mib + job_type.disk_out_const_required)
+    )
+    session.add_all(
+        JobInputFile(job_id=job.id, input_name=given.name, file_id=number)
+        for given in data.inputs
+        for number in dict.fromkeys(given.file_ids or ())
+    )
+    return new_execution(session, job, interface)
+
+
+def new_execution(session: Session, job: Job, interface: JobInterface) -> JobExecution:
+    """Begin the next try of a job: QUEUED, with an execution that a worker may claim."""
+    now = utcnow()
+    job.num_exes += 1
+    job.error_id = None
+    job.queued, job.started, job.ended = now, None, None
+    set_status(job, "QUEUED")
+    execution = JobExecution(
+        job_id=job.id,
+        exe_num=job.num_exes,
+        status="QUEUED",
+        timeout=job.timeout,
+        queued=now,
+        command_arguments=interface.template.render_text(_property_values(job)),
+    )
+    session.add(execution)
+    return execution
+
+
+def set_status(job: Job, status: str) -> None:
+    """Change a job's status and remember when."""
+    if job.status != status:
+        job.status = status
+        job.last_status_change = utcnow()
+
+
+def check_job_data(session: Session, data: JobData, interface: JobInterface) -> dict[int, FileFacts]:
+    """Check job data against an interface and the database; return what is known of its files.
+
+    :raises InvalidDocument: with every fault.
+    """
+    return _check_job_data(session, data, interface)
+
+
+def _check_job_data(session: Session, data: JobData, interface: JobInterface) -> dict[int, FileFacts]:
+    files = facts.file_facts(session, data.file_ids())
+    data.check(interface, files, facts.workspace_facts(session, data.workspace_ids()))
+    return files
+
+
+def _check_recipe_data(
+    session: Session,
+    data: RecipeData,
+    definition: RecipeDefinition,
+    types: Mapping[tuple[str, str], tuple[JobType, JobTypeRevision]],
+) -> None:
+    workspaces = [data.workspace_id] if data.workspace_id is not None else []
+    needs_workspace = any(facts.interface_of(revision).outputs for _, revision in types.values())
+    data.check(
+        definition,
+        facts.file_facts(session, data.file_ids()),
+        facts.workspace_facts(session, workspaces),
+        needs_workspace,
+    )
+
+
+def _make_recipe_jobs(
+    session: Session,
+    recipe: Recipe,
+    definition: RecipeDefinition,
+    types: Mapping[tuple[str, str], tuple[JobType, JobTypeRevision]],
+    event: TriggerEvent,
+    priority: int | None,
+) -> dict[str, Job]:
+    jobs: dict[str, Job] = {}
+    for entry in definition.topological_order():
+        job_type, revision = types[(entry.job_type_name, entry.job_type_version)]
+        job = _new_job(job_type, revision, event, priority)
+        job.recipe_id, job.recipe_job_name = recipe.id, entry.name
+        job.dag_id, job.run_id, job.task_id = recipe.dag_id, recipe.run_id, names.task_id(entry.name)
+        job.dispatched = recipe.dispatched
+        jobs[entry.name] = job
+        session.add(job)
+    session.flush()
+    return jobs
+
+
+def _new_job(job_type: JobType, revision: JobTypeRevision, event: TriggerEvent, priority: int | None) -> Job:
+    return Job(
+        job_type_id=job_type.id,
+        job_type_rev_id=revision.id,
+        event_id=event.id,
+        priority=job_type.priority if priority is None else priority,
+        timeout=job_type.timeout,
+        max_tries=job_type.max_tries,
+        cpus_required=max(job_type.cpus_required, MIN_CPUS),
+        mem_required=max(job_type.mem_required, MIN_MEM_MIB),
+        num_exes=0,
+        status="PENDING",
+        data={},
+        results={},
+    )
+
+
+def _require_active(job_type: JobType) -> None:
+    if not job_type.is_active:
+        raise InvalidRequest(f"Job type {job_type.name} {job_type.version} is archived.")
+    if job_type.is_system:
+        raise InvalidRequest(
+            f"Job type {job_type.name} {job_type.version} is Scale's own: its jobs are queued by Scale alone."
+        )
+
+
+def _require_runnable(
+    definition: RecipeDefinition, types: Mapping[tuple[str, str], tuple[JobType, JobTypeRevision]]
+) -> None:
+    missing = sorted(definition.job_types() - types.keys())
+    if missing:
+        listed = ", ".join(f"{name} {version}" for name, version in missing)
+        raise InvalidRequest(f"The recipe's job types do not exist (any more): {listed}.")
+    found = settings()
+    for job_type, _ in types.values():
+        _require_active(job_type)
+        backend_of(job_type, found)
+
+
+def _current_recipe_revision(session: Session, recipe_type: RecipeType) -> RecipeTypeRevision:
+    return session.execute(
+        select(RecipeTypeRevision).where(
+            RecipeTypeRevision.recipe_type_id == recipe_type.id,
+            RecipeTypeRevision.revision_num == recipe_type.revision_num,
+        )
+    ).scalar_one()
+
+
+def _property_values(job: Job) -> dict[str, str]:
+    return {
+        entry["name"]: str(entry["value"]) for entry in job.data.get("input_data", ()) if "value" in entry
+    }
+
+
+def _signature(data: JobData) -> str:
+    """Identify the work: exactly the same input files and property values give the same text."""
+    inputs = {
+        given.name: list(given.file_ids) if given.file_ids is not None else given.value
+        for given in data.inputs
+    }
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """One row of the queue's status: what of one job type waits."""
+
+    job_type_name: str
+    job_type_version: str
+    count: int
+    longest_queued: object
+    highest_priority: int
+    is_job_type_paused: bool
+
+
+def queue_status(session: Session) -> list[QueueStatus]:
+    """Return what waits per job type, the most urgent and then the longest waiting first."""
+    waiting = (
+        select(
+            Job.job_type_id,
+            func.count().label("count"),
+            func.min(Job.queued).label("longest_queued"),
+            func.min(Job.priority).label("highest_priority"),
+        )
+        .where(Job.status == "QUEUED")
+        .group_by(Job.job_type_id)
+        .subquery()
+    )
+    rows = session.execute(
+        select(
+            JobType.name,
+            JobType.version,
+            waiting.c.count,
+            waiting.c.longest_queued,
+            waiting.c.highest_priority,
+            JobType.is_paused,
+        )
+        .join(JobType, JobType.id == waiting.c.job_type_id)
+        .order_by(waiting.c.highest_priority, waiting.c.longest_queued)
+    )
+    return [QueueStatus(*row) for row in rows]
