@@ -75,7 +75,9 @@ def test_packages_come_with_what_they_require_and_without_their_tests(
 ) -> None:
     folders = {name.split("-packages/", 1)[1].split("/")[0] for name in members if "-packages/" in name}
     assert {"rasterio", "rasterio.libs", "numpy", "affine", "click", "pip"} <= folders
-    assert not [name for name in members if "/numpy/lib/tests/" in name or name.endswith("EXTERNALLY-MANAGED")]
+    assert not [
+        name for name in members if "/numpy/lib/tests/" in name or name.endswith("EXTERNALLY-MANAGED")
+    ]
 
 
 def test_every_user_can_read_it_and_paths_stay_inside(members: dict[str, tarfile.TarInfo]) -> None:
