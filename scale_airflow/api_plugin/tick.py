@@ -100,7 +100,7 @@ def _listening_connection() -> Any:
     from airflow import settings as airflow_settings
     from sqlalchemy.engine import make_url
 
-    url = make_url(airflow_settings.SQL_ALCHEMY_CONN)
+    url = make_url(str(airflow_settings.SQL_ALCHEMY_CONN))
     if url.get_backend_name() != "postgresql":
         return None
     arguments = {**url.translate_connect_args(username="user", database="dbname"), **url.query}

@@ -84,14 +84,14 @@ def used_of(session: Session, node: Node, but: JobExecution | None = None) -> Us
         and_(JobExecution.status == "QUEUED", JobExecution.reserved > utcnow() - RESERVATION),
     )
     query = select(
-        func.coalesce(func.sum(JobExecution.cpus_scheduled), 0.0),
-        func.coalesce(func.sum(JobExecution.mem_scheduled), 0.0),
-        func.coalesce(func.sum(JobExecution.disk_total_scheduled), 0.0),
+        func.sum(JobExecution.cpus_scheduled),
+        func.sum(JobExecution.mem_scheduled),
+        func.sum(JobExecution.disk_total_scheduled),
     ).where(JobExecution.node_id == node.id, live)
     if but is not None:
         query = query.where(JobExecution.id != but.id)
     cpus, mem, disk = session.execute(query).one()
-    return Used(cpus, mem, disk)
+    return Used(cpus or 0.0, mem or 0.0, disk or 0.0)
 
 
 def _node_refuses(node: Node | None, hostname: str, settings: Settings) -> str | None:
@@ -138,7 +138,7 @@ def _room(session: Session, job: Job, execution: JobExecution, node: Node) -> De
         if taken + wanted > total:
             return Decision(
                 False,
-                f"It needs {wanted:g} {what}; node {node.hostname} has {max(total - taken, 0.0):g} of {total:g} "
-                "free now.",
+                f"It needs {wanted:g} {what}; node {node.hostname} has {max(total - taken, 0.0):g} of "
+                f"{total:g} free now.",
             )
     return Decision(True)

@@ -53,7 +53,8 @@ def adopt(session: Session, request: ClaimRequest) -> None:
     ).one_or_none()
     if job_revision is None:
         raise InvalidRequest(
-            f"DAG {request.dag_id} is neither a recipe type nor a job type of this Scale, and brings no definition."
+            f"DAG {request.dag_id} is neither a recipe type nor a job type of this Scale, and brings no "
+            "definition."
         )
     queue_job(
         session,

@@ -113,8 +113,8 @@ def _require_running(session: Session, request: ClaimRequest) -> uuid.UUID:
         found.try_number,
     ):
         raise Forbidden(
-            f"Airflow does not run try {request.try_number} of task {request.task_id} in run {request.run_id} "
-            f"of {request.dag_id} as the task instance that asks."
+            f"Airflow does not run try {request.try_number} of task {request.task_id} in run "
+            f"{request.run_id} of {request.dag_id} as the task instance that asks."
         )
     return task_instance_id
 
@@ -134,7 +134,8 @@ def _job_of(session: Session, request: ClaimRequest, settings: Settings) -> Job:
         job_id = _find_job(session, request)
     if job_id is None:
         raise InvalidRequest(
-            f"Task {request.task_id} of {request.dag_id} is not a job of the recipe that the run was adopted as."
+            f"Task {request.task_id} of {request.dag_id} is not a job of the recipe that the run was "
+            "adopted as."
         )
     return lock_job(session, job_id)
 
@@ -183,8 +184,8 @@ def _continue(
         silent = (utcnow() - node.last_offer).total_seconds()
         if silent < settings.node_lost_timeout:
             job.why = (
-                f"Its last try may still run on node {node.hostname}, which has been silent for {silent:.0f} of "
-                f"{settings.node_lost_timeout:g} seconds."
+                f"Its last try may still run on node {node.hostname}, which has been silent for "
+                f"{silent:.0f} of {settings.node_lost_timeout:g} seconds."
             )
             return ClaimAnswer("wait", reason=job.why)
     lose_execution(session, execution, "Its worker is gone.", error_name="node-lost")

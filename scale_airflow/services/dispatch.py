@@ -71,7 +71,7 @@ def blocked_job_types(session: Session) -> list[int]:
 
 
 def _places(session: Session) -> Counter[int]:
-    """Return how many more jobs of each limited type may be in Airflow; types without a limit are left out."""
+    """Return how many more jobs of each limited type may be in Airflow; unlimited types are left out."""
     running = (
         select(Job.job_type_id, func.count().label("count"))
         .where(Job.dispatched.is_not(None), Job.status.in_(("QUEUED", "RUNNING")))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import datetime
+from typing import Literal
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -35,6 +36,11 @@ from scale_airflow.store.models import (
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_. -]")
 _SEGMENT_LIMIT = 100
+_INPUT_TYPES: dict[str, Literal["property", "file", "files"]] = {
+    "property": "property",
+    "file": "file",
+    "files": "files",
+}
 
 
 def order_of(
@@ -99,7 +105,7 @@ def _inputs(interface: JobInterface, data: JobData, files: dict[int, ScaleFile])
         found.append(
             OrderInput(
                 name=declared.name,
-                type=declared.type,
+                type=_INPUT_TYPES[declared.type],
                 value=given.value if given else None,
                 files=tuple(_reference(files[number]) for number in numbers),
             )
@@ -111,7 +117,7 @@ def _outputs(interface: JobInterface, data: JobData) -> tuple[OrderOutput, ...]:
     return tuple(
         OrderOutput(
             name=output.name,
-            type=output.type,
+            type="files" if output.type == "files" else "file",
             required=output.required,
             media_type=output.media_type,
             workspace_id=data.outputs[output.name],

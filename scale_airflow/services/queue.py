@@ -173,7 +173,7 @@ def make_ready(
 ) -> JobExecution:
     """Give a PENDING job its data and its first execution: it is QUEUED from now on."""
     input_mib = ceil(sum(files[number].file_size for number in data.file_ids()) / _MIB)
-    job.data = data.document
+    job.data = dict(data.document)
     job.input_signature = _signature(data)
     job.disk_in_required = float(input_mib)
     job.disk_out_required = float(
@@ -239,7 +239,7 @@ def _check_recipe_data(
         definition,
         facts.file_facts(session, data.file_ids()),
         facts.workspace_facts(session, workspaces),
-        needs_workspace,
+        needs_workspace=needs_workspace,
     )
 
 

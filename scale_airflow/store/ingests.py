@@ -70,7 +70,7 @@ class Ingest(Base):
         Index(None, "last_modified", "id"),
         Index(None, "status", "last_modified"),
         Index(None, "strike_id", "ingest_ended"),
-        # One file on its way at a time: the next of that name waits in the directory until this one has moved.
+        # One file on its way at a time: the next of that name waits until this one has moved.
         Index(
             "uq_scale_ingest_arriving",
             "strike_id",

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from airflow.utils.db_manager import BaseDBManager
 
@@ -34,4 +34,5 @@ class ScaleDBManager(BaseDBManager):
         from alembic import command
 
         target: Any = f"{from_revision}:{to_revision}" if show_sql_only and from_revision else to_revision
-        command.downgrade(self.get_alembic_config(), revision=target, sql=show_sql_only)
+        config = cast(Any, self).get_alembic_config()
+        command.downgrade(config, revision=target, sql=show_sql_only)

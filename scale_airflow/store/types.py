@@ -69,7 +69,7 @@ class Workspace(Base):
 
 
 class TriggerRule(Base):
-    """A rule that turns an event into a job or recipe; it belongs to at most one type (specification: Triggers)."""
+    """A rule that turns an event into a job or recipe, of at most one type (specification: Triggers)."""
 
     __tablename__ = "scale_trigger_rule"
     __table_args__ = (

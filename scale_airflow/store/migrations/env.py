@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Alembic's environment: Scale's tables only, in Airflow's metadata database, with a version table of their own."""
+"""Alembic's environment: Scale's tables only, with a version table of their own."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ else:
     with contextlib.ExitStack() as stack:
         connection = context.config.attributes.get("connection")
         if connection is None:
+            assert settings.engine is not None
             connection = stack.enter_context(settings.engine.connect())
         context.configure(connection=connection, transaction_per_migration=True, **_OPTIONS)
         with context.begin_transaction():
