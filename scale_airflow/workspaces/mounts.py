@@ -7,23 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scale_airflow.definitions.workspace_configuration import WorkspaceConfiguration
+from scale_airflow.definitions.workspace_configuration import HostDirectory, NfsMount, WorkspaceConfiguration
 from scale_airflow.errors import WorkspaceError
 from scale_airflow.workspaces.broker import Broker
 from scale_airflow.workspaces.directory import DirectoryBroker
 
 
-def local_directory(mount: str, mount_on: str | None, mounts: Mapping[str, str]) -> Path:
-    """Return the local path of a mount: the document's ``mount_on``, else ``[scale] mounts``, else itself.
-
-    :param mount: ``host:/path``, or a plain absolute path.
-    """
-    if mount_on:
-        return Path(mount_on)
-    if mount in mounts:
-        return Path(mounts[mount])
-    _, colon, path = mount.partition(":")
-    return Path(path if colon else mount)
+def local_directory(place: NfsMount | HostDirectory, mounts: Mapping[str, str]) -> Path:
+    """Return where this host has it: the document's ``mount_on``, else ``[scale] mounts``, else its path."""
+    if isinstance(place, HostDirectory):
+        return Path(place.path)
+    if place.mount_on is not None:
+        return Path(place.mount_on)
+    return Path(mounts.get(place.mount, place.path))
 
 
 def resolve(directory: Path, allowed_roots: Sequence[Path]) -> Path:
@@ -64,6 +60,6 @@ def broker_for(
     """
     if not isinstance(configuration, WorkspaceConfiguration):
         configuration = WorkspaceConfiguration.parse(configuration)
-    directory = local_directory(configuration.mount, configuration.mount_on, mounts)
+    directory = local_directory(configuration.broker, mounts)
     error_name = "nfs" if configuration.type == "nfs" else "filesystem-io"
     return DirectoryBroker(resolve(directory, allowed_roots), error_name=error_name)

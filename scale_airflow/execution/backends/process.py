@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Jobs as plain processes of the worker, for trusted algorithms: on only with ``[scale] allow_process_jobs``.
+
+A job has a clean environment, a session of its own and the memory of its order (counted as private memory of
+all its processes twice a second, since a limit on address space would stop programs that only reserve it). It
+is not confined otherwise: it sees what the worker's user sees.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from scale_airflow.config import Settings
+from scale_airflow.definitions.job_type_configuration import JobTypeConfiguration
+from scale_airflow.errors import ExecutionFailure
+from scale_airflow.execution.backends.base import Checkpoint, Ending, JobRun, Output
+from scale_airflow.execution.command import build_argv
+from scale_airflow.execution.order import ExecutionOrder, Stream
+from scale_airflow.execution.staging import StagedInputs
+
+KEEPER = Path(__file__).with_name("keeper.py")
+MARKER = "SCALE_EXECUTION"
+_READ = 64 << 10
+_DRAIN = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class ProcessBackend:
+    """Runs jobs as processes of the worker's user."""
+
+    name = "process"
+
+    def __init__(self, settings: Settings):
+        self._settings = settings
+
+    def prepare(self, order: ExecutionOrder, checkpoint: Checkpoint) -> dict[str, Any]:
+        """Check that the installation allows it; see :class:`Backend`."""
+        if not self._settings.allow_process_jobs:
+            raise ExecutionFailure(
+                "This worker runs no jobs as plain processes. Set [scale] allow_process_jobs for trusted "
+                "algorithms, or give the job type a Docker image and use [scale] backend = docker."
+            )
+        return {"image": None}
+
+    def adopt(self, run: JobRun, output: Output) -> None:
+        """Return None: the job of a worker that died has died with it; see :class:`Backend`."""
+        return
+
+    def start(self, run: JobRun, output: Output) -> ProcessJob:
+        """Link the inputs to their places and start the job; see :class:`Backend`."""
+        place_links(run.staged)
+        argv = build_argv(run.interface, list(run.arguments), has_entrypoint=False)
+        configuration = JobTypeConfiguration.parse(run.order.configuration)
+        environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "LANG": "C.UTF-8",
+            "HOME": str(run.scratch.output_work),
+            "TMPDIR": str(run.scratch.output_work),
+            **configuration.env_vars,
+            MARKER: str(run.order.execution_id),
+        }
+        return ProcessJob(
+            {
+                "argv": argv,
+                "environment": environment,
+                "directory": str(run.scratch.output_work),
+                "memory_bytes": int(run.order.mem_mib * (1 << 20)),
+            },
+            [str(run.order.execution_id), str(run.scratch.work_dir)],
+            output,
+        )
+
+
+class ProcessJob:
+    """A job below its keeper (see ``keeper.py``), with a thread for each of its streams."""
+
+    def __init__(self, order: dict[str, Any], names: list[str], output: Output):
+        control, self._control = os.pipe()
+        self._status, status = os.pipe()
+        self._lock = threading.RLock()  # kill() may interrupt kill() in a signal's handler
+        self._killed = False
+        self._report: bytes | None = None
+        try:
+            self._keeper = subprocess.Popen(  # noqa: S603 - our own script, no shell
+                [sys.executable, "-I", "-S", str(KEEPER), str(control), str(status), *names],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={MARKER: names[0]},
+                pass_fds=(control, status),
+                start_new_session=True,
+            )
+        except OSError as error:
+            os.close(self._control)
+            os.close(self._status)
+            raise ExecutionFailure(f"The job's process can't be started: {error}.") from error
+        finally:
+            os.close(control)
+            os.close(status)
+        self._readers = [
+            threading.Thread(target=_read, args=(pipe, stream, output), name=f"scale-{stream}", daemon=True)
+            for pipe, stream in ((self._keeper.stdout, "stdout"), (self._keeper.stderr, "stderr"))
+        ]
+        for reader in self._readers:
+            reader.start()
+        with contextlib.suppress(BrokenPipeError):  # then the keeper's end says what happened
+            _write(self._control, json.dumps(order).encode() + b"\n")
+
+    def wait(self, seconds: float) -> Ending | None:
+        """Wait for the keeper's end; see :class:`RunningJob`."""
+        try:
+            self._keeper.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+        if self._report is None:
+            self._report = os.read(self._status, 4096)
+        if not self._report:
+            raise ExecutionFailure(
+                "The job was lost: its keeper was killed from outside.", error_name="mesos-lost"
+            )
+        # No process of the job is left, so the streams end; how soon depends on who takes their bytes.
+        for reader in self._readers:
+            reader.join(seconds)
+            if reader.is_alive():
+                return None
+        result = json.loads(self._report)
+        return Ending(
+            exit_code=result["exit_code"],
+            out_of_memory=result["out_of_memory"],
+            started=_iso(result["started"]),
+            finished=_iso(result["finished"]),
+        )
+
+    def kill(self) -> None:
+        """Have the keeper kill every process of the job; see :class:`RunningJob`."""
+        with self._lock:
+            if not self._killed:
+                self._killed = True
+                os.close(self._control)
+
+    def close(self) -> None:
+        """Kill what still runs and give the descriptors back; see :class:`RunningJob`."""
+        self.kill()
+        self._keeper.wait()
+        for reader in self._readers:
+            reader.join(_DRAIN)
+        for pipe in (self._keeper.stdout, self._keeper.stderr):
+            if pipe is not None:
+                pipe.close()
+        with self._lock:
+            if self._status >= 0:
+                os.close(self._status)
+                self._status = -1
+
+
+def place_links(staged: StagedInputs) -> None:
+    """Make a link at the place of each input file to where it really lies."""
+    for file in staged.files:
+        file.target.parent.mkdir(parents=True, exist_ok=True)
+        if file.target.is_symlink() or file.target.exists():
+            file.target.unlink()
+        file.target.symlink_to(file.source)
+
+
+def process_executions(work_dir: Path) -> dict[int, list[int]]:
+    """Return the keepers on this host that work below ``work_dir``: process ids by execution id."""
+    found: dict[int, list[int]] = {}
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit():
+            continue
+        try:
+            words = Path(entry.path, "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if os.fsencode(KEEPER) in words[1:5] and os.fsencode(work_dir) in words and words[-3].isdigit():
+            found.setdefault(int(words[-3]), []).append(int(entry.name))
+    return found
+
+
+def _read(pipe: Any, stream: Stream, output: Output) -> None:
+    try:
+        while data := os.read(pipe.fileno(), _READ):
+            output.write(stream, data)
+    except Exception:
+        # Go on emptying the pipe: a job must not hang because its output has nowhere to go.
+        log.exception("The job's %s can't be handed on", stream)
+        with contextlib.suppress(OSError):
+            while os.read(pipe.fileno(), _READ):
+                pass
+
+
+def _write(target: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(target, view) :]
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat()

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The regular sign of life of a running execution, and the word from the server that it must stop."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from scale_airflow.errors import ScaleApiError
+from scale_airflow.execution.order import BeatAnswer, BeatReport
+
+INTERVAL = 5.0
+"""Seconds between two beats; canceled jobs are killed sooner, by the node's agent."""
+_FENCED = (401, 403, 404, 409, 410)
+
+log = logging.getLogger(__name__)
+
+
+class Heart:
+    """Beats from a thread of its own until stopped; a server that is away does not stop anything.
+
+    :param beat: sends one beat.
+    :param report: returns what the next beat says.
+    :param on_stop: called once with the reason when the server says that the execution is not to go on, or
+        no longer knows its token.
+    """
+
+    def __init__(
+        self,
+        beat: Callable[[BeatReport], BeatAnswer],
+        report: Callable[[], BeatReport],
+        on_stop: Callable[[str], None],
+        *,
+        interval: float = INTERVAL,
+    ):
+        self._beat = beat
+        self._report = report
+        self._on_stop = on_stop
+        self._interval = interval
+        self._now = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="scale-heart", daemon=True)
+
+    def start(self) -> None:
+        """Send the first beat soon, and go on."""
+        self._thread.start()
+
+    def hurry(self) -> None:
+        """Send the next beat at once, because there is something new to tell."""
+        self._now.set()
+
+    def stop(self) -> None:
+        """Send no more beats."""
+        self._stopped = True
+        self._now.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(1.0)
+
+    def _run(self) -> None:
+        away = False
+        while not self._stopped:
+            self._now.clear()
+            try:
+                answer = self._beat(self._report())
+            except ScaleApiError as error:
+                if error.status in _FENCED:
+                    self._on_stop(f"The API server no longer accepts this execution: {error}")
+                    return
+                if not away:
+                    log.warning("The API server can't be told that the job runs, trying on: %s", error)
+                away = True
+            else:
+                if away:
+                    log.info("The API server is back")
+                away = False
+                if not answer.continue_:
+                    self._on_stop(answer.reason or "The API server wants this execution to stop.")
+                    return
+            self._now.wait(self._interval)

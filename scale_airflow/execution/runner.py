@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs one execution from its order to its report: prepare and stage, run the job, collect and store."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any, Protocol, TypeVar
+
+from scale_airflow.config import Settings
+from scale_airflow.definitions.job_interface import JobInterface
+from scale_airflow.errors import ExecutionFailure, ScaleApiError, ScaleError
+from scale_airflow.execution.backends.base import Backend, Ending, JobRun, RunningJob
+from scale_airflow.execution.command import build_arguments, shown_arguments, substitution_values
+from scale_airflow.execution.environment import describe_environment
+from scale_airflow.execution.heart import Heart
+from scale_airflow.execution.log_sender import ChunkSender
+from scale_airflow.execution.logs import OutputSink
+from scale_airflow.execution.order import (
+    BeatAnswer,
+    BeatReport,
+    CompletionReport,
+    ExecutionOrder,
+    FailureReport,
+    LogChunk,
+    PhaseTimes,
+    ReportAnswer,
+)
+from scale_airflow.execution.staging import Scratch, check_disk, stage_inputs, workspace_brokers
+
+AnswerT = TypeVar("AnswerT")
+_LOOK = 1.0
+_DISK_LOOK = 15.0
+_FLUSH = 60.0
+_REPORT_PATIENCE = 3600.0
+_DISK_FLOOR_MIB = 1.0
+
+
+class ExecutionApi(Protocol):
+    """The API server, as far as one execution may talk to it."""
+
+    def log(self, chunk: LogChunk) -> None:
+        """Send output."""
+
+    def beat(self, report: BeatReport) -> BeatAnswer:
+        """Send a sign of life."""
+
+    def complete(self, report: CompletionReport) -> ReportAnswer:
+        """Report the job's success; the same report twice is no harm."""
+
+    def fail(self, report: FailureReport) -> ReportAnswer:
+        """Report the job's failure; the same report twice is no harm."""
+
+
+class ExecutionStopped(ScaleError):  # noqa: N818 - named like its siblings in errors.py
+    """The execution is not to go on: canceled, fenced off, or its task was killed. Nothing is reported."""
+
+
+def run_execution(
+    order: ExecutionOrder,
+    api: ExecutionApi,
+    backend: Backend,
+    settings: Settings,
+    log: logging.Logger | Any,
+) -> ReportAnswer:
+    """Run an execution and report how it ended; return what the API server decided.
+
+    :raises ExecutionStopped: if it was canceled or killed; then nothing was reported.
+    :raises ScaleApiError: if the API server stayed away when it was to take the report.
+    """
+    return Execution(order, api, backend, settings, log).run()
+
+
+class Execution:
+    """One run of one order; ``kill`` may be called from anywhere at any time."""
+
+    def __init__(
+        self,
+        order: ExecutionOrder,
+        api: ExecutionApi,
+        backend: Backend,
+        settings: Settings,
+        log: logging.Logger | Any,
+    ):
+        self._order = order
+        self._api = api
+        self._backend = backend
+        self._settings = settings
+        self._log = log
+        self._scratch = Scratch(settings.work_dir, order.execution_id)
+        self._times = PhaseTimes()
+        self._arguments: str | None = None
+        self._environment = describe_environment(order)
+        self._warnings: list[str] = []
+        self._job: RunningJob | None = None
+        self._stop: str | None = None
+        self._end = time.monotonic() + order.timeout if order.timeout else float("inf")
+        self._heart = Heart(api.beat, lambda: BeatReport(self._times, self._arguments), self.kill)
+
+    def run(self) -> ReportAnswer:
+        """Run to the end; see :func:`run_execution`."""
+        self._heart.start()
+        try:
+            report = self._phases()
+            answer = self._report(report)
+            self._log.info("The API server decided: %s. %s", answer.decision, answer.message)
+            self._clean_up()
+            return answer
+        except ExecutionStopped as error:
+            self._log.info("Execution %s stops: %s", self._order.execution_id, error)
+            self._clean_up()
+            raise
+        finally:
+            self._heart.stop()
+            with contextlib.suppress(Exception):
+                self._close_job()
+
+    def kill(self, reason: str) -> None:
+        """Kill the job at once and have :meth:`run` stop without a report."""
+        self._stop = self._stop or reason
+        job = self._job
+        if job is not None:
+            job.kill()
+
+    def _phases(self) -> CompletionReport | FailureReport:
+        try:
+            ending, sink, run = self._pre_and_job()
+            if ending.exit_code != 0:
+                return self._failure(None, ending.exit_code, _describe(ending, self._order))
+            return self._post(sink, run)
+        except ExecutionFailure as error:
+            self._log.error("%s", error)
+            manifest = getattr(error, "manifest", None)
+            return self._failure(error.error_name, error.exit_code, str(error), manifest)
+        except (ExecutionStopped, ScaleApiError):
+            raise
+        except ScaleError as error:
+            self._log.error("%s", error)
+            return self._failure("unknown", None, str(error))
+        except OSError as error:
+            self._log.exception("The worker's file system failed")
+            return self._failure("filesystem-io", None, f"The worker's file system failed: {error}")
+        except Exception as error:
+            # Also a fault of ours must end the job with a reason, not leave it running for ever.
+            self._log.exception("The worker failed")
+            return self._failure("unknown", None, f"The worker failed: {type(error).__name__}: {error}")
+
+    def _pre_and_job(self) -> tuple[Ending, OutputSink, JobRun]:
+        order, scratch = self._order, self._scratch
+        self._mark(pre_started=_now())
+        interface = JobInterface.parse(order.interface)
+        self._brokers = workspace_brokers(
+            order, mounts=self._settings.mounts, allowed_roots=self._settings.allowed_roots
+        )
+        self._environment.update(self._backend.prepare(order, self._checkpoint))
+        self._checkpoint()
+        staged = stage_inputs(order, scratch, self._brokers)
+        values = substitution_values(order, scratch, staged)
+        self._arguments = shown_arguments(interface, values)
+        run = JobRun(order, interface, scratch, staged, tuple(build_arguments(interface, values)))
+        sender = ChunkSender(self._api.log, limit=order.max_log_bytes, notes=scratch.notes)
+        sink = OutputSink(sender, limit=order.max_log_bytes)
+        try:
+            self._job = self._backend.adopt(run, sink)
+            if self._job is None:
+                sender.begin_anew()
+                scratch.clear()
+                scratch.create()
+                check_disk(scratch, order.disk_mib)
+                self._checkpoint()
+                self._job = self._backend.start(run, sink)
+            self._mark(pre_completed=_now(), job_started=_now())
+            return self._wait(self._job), sink, run
+        finally:
+            if not sink.close(0.0 if self._stop else _FLUSH):
+                self._log.warning("The end of the job's output is missing at the API server")
+
+    def _wait(self, job: RunningJob) -> Ending:
+        """Wait for the job's end, killing it when its time is up or it has to stop."""
+        _warm_up()
+        next_disk_look = time.monotonic() + _DISK_LOOK
+        try:
+            while (ending := job.wait(min(_LOOK, max(0.01, self._end - time.monotonic())))) is None:
+                self._checkpoint()
+                if time.monotonic() > next_disk_look:
+                    self._look_at_disk()
+                    next_disk_look = time.monotonic() + _DISK_LOOK
+        except BaseException:
+            job.kill()
+            with contextlib.suppress(ScaleError):
+                job.wait(_LOOK)  # for the last of its output
+            self._mark(job_completed=_now())
+            raise
+        if self._stop:
+            raise ExecutionStopped(self._stop)
+        self._mark(
+            job_started=ending.started or self._times.job_started, job_completed=ending.finished or _now()
+        )
+        self._log.info("The job ended with exit code %s", ending.exit_code)
+        return ending
+
+    def _post(self, sink: OutputSink, run: JobRun) -> CompletionReport:
+        # Geometry libraries take a while to import, so this happens while the job runs.
+        from scale_airflow.execution.collect import collect_results
+        from scale_airflow.execution.store_outputs import store_outputs
+
+        self._mark(post_started=_now())
+        self._checkpoint()
+        results = collect_results(
+            run.interface,
+            self._scratch.output_data,
+            sink.artifact_text,
+            too_many_artifacts=sink.too_many_artifacts,
+        )
+        outputs = store_outputs(self._order, results.outputs, self._brokers, self._checkpoint)
+        self._mark(post_completed=_now())
+        return CompletionReport(
+            exit_code=0,
+            times=self._times,
+            outputs=outputs,
+            parse_results=results.parse_results,
+            manifest=results.manifest,
+            environment=self._environment,
+            warnings=tuple(self._warnings),
+        )
+
+    def _failure(
+        self,
+        error_name: str | None,
+        exit_code: int | None,
+        message: str,
+        manifest: dict[str, Any] | None = None,
+    ) -> FailureReport:
+        return FailureReport(error_name, exit_code, message, self._times, self._environment, manifest)
+
+    def _report(self, report: CompletionReport | FailureReport) -> ReportAnswer:
+        """Deliver the report, however long the API server is away (up to an hour)."""
+        self._heart.stop()
+        if isinstance(report, CompletionReport):
+            return self._until_answered(lambda: self._api.complete(report))
+        self._log.error("The job failed: %s", report.message)
+        return self._until_answered(lambda: self._api.fail(report))
+
+    def _until_answered(self, ask: Callable[[], AnswerT]) -> AnswerT:
+        give_up = time.monotonic() + _REPORT_PATIENCE
+        pause = 0.5
+        while True:
+            if self._stop:
+                raise ExecutionStopped(self._stop)
+            try:
+                return ask()
+            except ScaleApiError as error:
+                if (error.status is not None and error.status < 500) or time.monotonic() > give_up:
+                    raise
+                self._log.warning("The report can't be delivered, trying on: %s", error)
+            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            pause = min(pause * 2, 15.0)
+
+    def _checkpoint(self) -> None:
+        if self._stop:
+            raise ExecutionStopped(self._stop)
+        if time.monotonic() >= self._end:
+            raise ExecutionFailure(
+                f"The execution ran longer than its timeout of {self._order.timeout} seconds.",
+                error_name="timeout",
+            )
+
+    def _look_at_disk(self) -> None:
+        used = self._scratch.used_mib()
+        check_disk(self._scratch, _DISK_FLOOR_MIB)
+        if used > self._order.disk_mib and not self._warnings:
+            text = (
+                f"The job uses {used:.0f} MiB of scratch space; it was given {self._order.disk_mib:.0f} MiB."
+            )
+            self._warnings.append(text)
+            self._log.warning("%s", text)
+
+    def _mark(self, **times: str | None) -> None:
+        self._times = replace(self._times, **times)
+        self._heart.hurry()
+
+    def _close_job(self) -> None:
+        job, self._job = self._job, None
+        if job is not None:
+            job.close()
+
+    def _clean_up(self) -> None:
+        """Remove what the execution had on this host; what can't be removed is left to the node's agent."""
+        try:
+            self._close_job()
+            self._scratch.remove()
+        except Exception as error:
+            self._log.warning("Something of execution %s stays: %s", self._order.execution_id, error)
+
+
+def _warm_up() -> None:
+    import scale_airflow.execution.collect
+    import scale_airflow.execution.store_outputs  # noqa: F401
+
+
+def _describe(ending: Ending, order: ExecutionOrder) -> str:
+    if ending.out_of_memory:
+        return (
+            f"The job was killed because it used more than its {order.mem_mib:.0f} MiB of memory "
+            f"(exit code {ending.exit_code})."
+        )
+    text = f"The job ended with exit code {ending.exit_code}."
+    return f"{text} {ending.message}" if ending.message else text
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat()

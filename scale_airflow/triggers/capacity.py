@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Waits, without a worker slot, until the API server has reserved room for a job."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from scale_airflow.config import CONNECTION_ID
+from scale_airflow.errors import ScaleApiError
+from scale_airflow.execution.order import ClaimRequest
+from scale_airflow.hooks.scale import ScaleHook
+
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 5.0
+_AWAY_PAUSE = 15.0
+
+
+class CapacityTrigger(BaseTrigger):
+    """Asks ``/runtime/reserve/`` until there is room, then fires ``{"ready": True}``.
+
+    It fires also when the server says that the claim makes no sense any more (the job was canceled, the try
+    is over): the resumed task claims again and is told what became of it. A server that is away is asked
+    again and again.
+
+    :param request: the claim (:class:`ClaimRequest` as a dictionary).
+    :param connection_id: the connection to the API server.
+    """
+
+    def __init__(self, request: dict[str, Any], connection_id: str = CONNECTION_ID):
+        super().__init__()
+        self.request = request
+        self.connection_id = connection_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what another triggerer needs to go on."""
+        return (
+            "scale_airflow.triggers.capacity.CapacityTrigger",
+            {"request": self.request, "connection_id": self.connection_id},
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, then fire once."""
+        request = ClaimRequest.from_dict(self.request)
+        pause = FIRST_PAUSE
+        reason: str | None = None
+        async with await ScaleHook(self.connection_id).async_client() as client:
+            while True:
+                try:
+                    answer = await client.reserve(request)
+                except ScaleApiError as error:
+                    if _is_final(error):
+                        yield TriggerEvent({"ready": False, "reason": str(error)})
+                        return
+                    self.log.warning("Waiting for the API server: %s", error)
+                    pause = min(pause * 2, _AWAY_PAUSE)
+                else:
+                    if answer.ready:
+                        yield TriggerEvent({"ready": True, "reason": None})
+                        return
+                    if answer.reason != reason:
+                        reason = answer.reason
+                        self.log.info("The job waits: %s", reason)
+                    pause = min(pause * 1.5, LONGEST_PAUSE)
+                await asyncio.sleep(pause * random.uniform(0.6, 1.0))  # noqa: S311 - jitter, no secret
+
+
+def _is_final(error: ScaleApiError) -> bool:
+    """Tell whether asking again can't help: the request itself was refused."""
+    return error.status in (400, 404, 409, 410, 422)
