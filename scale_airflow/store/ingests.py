@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, Index, Text, text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Index, Integer, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -58,6 +58,8 @@ class Ingest(Base):
     """The way of one file from a Strike directory into a workspace; the truth about it is here.
 
     ``file_identity`` tells one file from the next of the same name: size, modification time and inode.
+    Until ``is_cleared`` the file lies in the Strike directory and ``ingest_path`` there belongs to it alone.
+    ``tries`` counts failed ones; nothing is tried again before ``retry_at``.
     """
 
     __tablename__ = "scale_ingest"
@@ -78,11 +80,20 @@ class Ingest(Base):
             unique=True,
             postgresql_where=text("status IN ('TRANSFERRING', 'TRANSFERRED')"),
         ),
+        Index("ix_scale_ingest_unfinished", "strike_id", "status", postgresql_where=text("NOT is_cleared")),
         Index(
-            "ix_scale_ingest_unfinished",
+            "uq_scale_ingest_place",
             "strike_id",
-            "status",
-            postgresql_where=text("status IN ('TRANSFERRING', 'TRANSFERRED', 'QUEUED', 'INGESTING')"),
+            "ingest_path",
+            unique=True,
+            postgresql_where=text("NOT is_cleared AND ingest_path IS NOT NULL"),
+        ),
+        # Two files of one name on their way into one workspace must know of each other's paths.
+        Index(
+            "ix_scale_ingest_planned",
+            "workspace_id",
+            "file_name",
+            postgresql_where=text("status = 'INGESTING'"),
         ),
     )
 
@@ -106,6 +117,8 @@ class Ingest(Base):
     ingest_path: Mapped[OptionalText]
     is_moved: Mapped[bool] = mapped_column(Boolean, default=False)
     is_cleared: Mapped[bool] = mapped_column(Boolean, default=False)
+    tries: Mapped[int] = mapped_column(Integer, default=0)
+    retry_at: Mapped[OptionalMoment]
     ingest_started: Mapped[OptionalMoment]
     ingest_ended: Mapped[OptionalMoment]
     source_file_id: Mapped[int | None] = mapped_column(BigInteger, reference("scale_file"), index=True)
