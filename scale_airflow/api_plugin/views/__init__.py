@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The forms in which answers show what is stored."""

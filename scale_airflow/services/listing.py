@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all lists have in common: a window of time and pages, an order by the answer's fields, a count.
+
+A list is a ``select`` of one mapped class with its filters. Filters on related things are sub-selects of
+their ids, so that counting joins nothing. What an answer shows of related things is loaded with options on
+the statement; ordering by a field of theirs joins them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+
+from scale_airflow.definitions.faults import nearest, quote, quote_all
+from scale_airflow.errors import Fault, InvalidRequest
+
+T = TypeVar("T")
+MAX_ORDER = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which part of a list is wanted.
+
+    :param page: from 1 on.
+    :param page_size: results on a page.
+    :param started: only what is from then on; which moment of a thing counts is the list's own business.
+    :param ended: only what is up to then.
+    :param order: names of the answer's fields, ``__`` before a nested one, a leading ``-`` to reverse.
+    """
+
+    page: int = 1
+    page_size: int = 100
+    started: datetime | None = None
+    ended: datetime | None = None
+    order: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Generic[T]):
+    """One page of a list, and how many there are on all pages."""
+
+    count: int
+    items: Sequence[T]
+
+
+def order_fields(*own: str, **nested: Iterable[str]) -> dict[str, str]:
+    """Return the fields that a list can be ordered by: the name in the answer → the mapped attribute's path.
+
+    Own fields are attributes of the listed class, nested ones of what its relationship leads to; a deeper
+    level is written with ``__``. The name of a nested object alone orders by its id.
+
+    >>> order_fields("id", "status", job_type=("id", "name"))["job_type__name"]
+    'job_type__name'
+    """
+    fields = {name: name for name in own}
+    for relation, names in nested.items():
+        fields[relation] = f"{relation}__id"
+        fields.update({f"{relation}__{name}": f"{relation}__{name}" for name in names})
+    return fields
+
+
+def within(
+    statement: Select[Any], moment: InstrumentedAttribute[Any] | ColumnElement[Any], window: Window
+) -> Select[Any]:
+    """Keep what has its ``moment`` between the window's start and end, both included."""
+    if window.started is not None:
+        statement = statement.where(moment >= window.started)
+    if window.ended is not None:
+        statement = statement.where(moment <= window.ended)
+    return statement
+
+
+def fetch(
+    session: Session,
+    statement: Select[tuple[T]],
+    window: Window,
+    *,
+    fields: Mapping[str, str],
+    default: Sequence[str],
+    options: Sequence[Any] = (),
+) -> Found[T]:
+    """Return one page of what ``statement`` selects, and the exact count of all.
+
+    :param statement: selects one mapped class that has an ``id``; filters, but no joins and no order.
+    :param fields: what may be ordered by, from :func:`order_fields`.
+    :param default: the order when none is asked for, as in :attr:`Window.order`.
+    :param options: loader options for what the answer shows of related things.
+    :raises InvalidRequest: for a field that can't be ordered by, or a page past the end.
+    """
+    names = _checked(window.order, fields) or tuple(default)
+    count = session.scalar(select(func.count()).select_from(statement.order_by(None).subquery())) or 0
+    offset = page_offset(window, count)
+    if not count:
+        return Found(0, ())
+    ordered = _Order(statement, fields).by(names).options(*options)
+    rows = session.scalars(ordered.offset(offset).limit(window.page_size)).unique().all()
+    return Found(count, rows)
+
+
+def page_offset(window: Window, count: int) -> int:
+    """Return how many results come before the window's page.
+
+    :raises InvalidRequest: if the page is past the end; page 1 of nothing is not.
+    """
+    offset = (window.page - 1) * window.page_size
+    if offset and offset >= count:
+        last = max(1, -(-count // window.page_size))
+        message = f"Page {window.page} is past the end; the last page is {last}."
+        raise InvalidRequest(message, [Fault("page", message)])
+    return offset
+
+
+def one_page(items: Sequence[T], window: Window) -> Found[T]:
+    """Return the window's page of a list that is in memory already.
+
+    :raises InvalidRequest: if the page is past the end.
+    """
+    offset = page_offset(window, len(items))
+    return Found(len(items), items[offset : offset + window.page_size])
+
+
+def _checked(order: Sequence[str], fields: Mapping[str, str]) -> tuple[str, ...]:
+    faults = []
+    for name in order[: MAX_ORDER + 1]:
+        bare = name.removeprefix("-")
+        if bare not in fields:
+            near = nearest(bare, fields)
+            hint = f" Did you mean {quote(near)}?" if near else ""
+            known = ", ".join(sorted(fields))
+            message = f"There is no field {quote(bare)} to order by.{hint} The fields are: {known}."
+            faults.append(Fault("order", message))
+    if len(order) > MAX_ORDER:
+        faults.append(Fault("order", f"At most {MAX_ORDER} fields can be ordered by."))
+    if faults:
+        wrong = quote_all(name for name in order if name.removeprefix("-") not in fields)
+        detail = faults[0].message if len(faults) == 1 else f"Can't order by {wrong}."
+        raise InvalidRequest(detail, faults)
+    return tuple(dict.fromkeys(order))
+
+
+class _Order:
+    """Adds an order to a statement, with the joins that nested fields need."""
+
+    def __init__(self, statement: Select[Any], fields: Mapping[str, str]):
+        self.statement = statement
+        self.fields = fields
+        self.entity: Any = statement.column_descriptions[0]["entity"]
+        self._joined: dict[str, Any] = {}
+
+    def by(self, names: Sequence[str]) -> Select[Any]:
+        clauses = []
+        descending = False
+        for name in names:
+            descending = name.startswith("-")
+            bare = name.removeprefix("-")
+            column = self._column(self.fields.get(bare, bare))
+            clauses.append(column.desc() if descending else column.asc())
+        # The id makes the order total, in the last field's direction: so one index serves both.
+        clauses.append(self.entity.id.desc() if descending else self.entity.id.asc())
+        return self.statement.order_by(*clauses)
+
+    def _column(self, path: str) -> Any:
+        *relations, attribute = path.split("__")
+        entity, walked = self.entity, ""
+        for relation in relations:
+            walked += f"__{relation}"
+            link = getattr(entity, relation)
+            if walked not in self._joined:
+                target = aliased(link.property.mapper.class_)
+                self.statement = self.statement.outerjoin(link.of_type(target))
+                self._joined[walked] = target
+            entity = self._joined[walked]
+        return getattr(entity, attribute)
