@@ -25,7 +25,7 @@ _WHITESPACE = " \t\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Placeholder:
-    """One ``${FLAG:NAME}``; ``flag`` is empty for ``${NAME}``, ``start`` and ``end`` are its place in the text."""
+    """One ``${FLAG:NAME}``, which stands at ``text[start:end]``; ``flag`` is empty for ``${NAME}``."""
 
     name: str
     flag: str

@@ -7,8 +7,8 @@ import functools
 import importlib.resources
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from scale_airflow.definitions.faults import Faults, nearest, pointer, quote, quote_all
 from scale_airflow.definitions.schema_check import Check, compile_schema
@@ -31,6 +31,7 @@ MAX_DEPTH = 64
 
 _VERSIONS: Mapping[str, tuple[str, ...]] = {"results-manifest": ("1.0", "1.1")}
 _LATEST = "1.0"
+_Parsed = TypeVar("_Parsed")
 
 
 def load_json(text: str | bytes) -> Any:
@@ -147,8 +148,9 @@ def schema(name: str) -> Any:
 
 
 @functools.cache
-def _check(name: str) -> Check:
-    return compile_schema(schema(name))
+def _check(name: str, required: tuple[str, ...] | None) -> Check:
+    whole = schema(name)
+    return compile_schema(whole if required is None else {**whole, "required": list(required)})
 
 
 def check_structure(kind: str, document: object, *, version: str | None = None) -> list[Fault]:
@@ -161,15 +163,29 @@ def check_structure(kind: str, document: object, *, version: str | None = None) 
     return list(faults.in_order(document))
 
 
-def structure(kind: str, document: object, *, version: str | None = None) -> Faults:
-    """Return the structural faults as a collection, to which the document's own rules add theirs."""
+def structure(
+    kind: str, document: object, *, version: str | None = None, required: tuple[str, ...] | None = None
+) -> Faults:
+    """Return the structural faults as a collection, to which the document's own rules add theirs.
+
+    :param required: the required fields, if not those of the schema: an edit may give any of them.
+    """
     faults = Faults()
     faults.extend(check_values(document))
     if any(fault.rule in ("document.too-deep", "document.not-json-value") for fault in faults.found):
         return faults
     latest = _VERSIONS.get(kind, (_LATEST,))[-1]
-    _check(f"{kind}-{version or latest}")(document, None, faults)
+    _check(f"{kind}-{version or latest}", required)(document, None, faults)
     return faults
+
+
+def nested(parse: Callable[[Any], _Parsed], value: object, place: str, faults: Faults) -> _Parsed | None:
+    """Read a document that stands inside another one; None after adding its faults at ``place``."""
+    try:
+        return parse(value)
+    except InvalidDocument as error:
+        faults.extend(error.faults, place)
+        return None
 
 
 def rows(document: object, field: str) -> Iterator[tuple[int, dict[str, Any]]]:

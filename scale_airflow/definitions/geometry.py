@@ -27,7 +27,7 @@ _TYPES = [*_DEPTHS, "GeometryCollection", "Feature", "FeatureCollection"]
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Where data is: geometry and its centre as well-known text (2D or 3D), and the ``properties`` beside it."""
+    """Where data is: geometry and centre as well-known text (2D or 3D), and the ``properties``."""
 
     wkt: str
     center_wkt: str
@@ -50,7 +50,7 @@ def footprint(geo_json: object) -> Footprint:
 
 
 def read_footprint(geo_json: object, faults: Faults, place: str) -> Footprint | None:
-    """Return the footprint, or None after adding what is wrong with ``geo_json``, which stands at ``place``."""
+    """Return the footprint of what stands at ``place``, or None after adding what is wrong with it."""
     own = Faults()
     own.extend(check_values(geo_json), place)
     geometries: list[Mapping[str, Any]] = []

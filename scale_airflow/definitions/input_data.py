@@ -75,7 +75,7 @@ def check_rows(document: object, faults: Faults) -> None:
     for index, row in rows(document, "input_data"):
         given = [field for field in _FIELDS if field in row]
         if len(given) > 1:
-            message = f"Only one of {quote_all(_FIELDS)} can be given for an input, but there are {quote_all(given)}."
+            message = f"Only one of {quote_all(_FIELDS)} can be given, but there are {quote_all(given)}."
             faults.add(f"/input_data/{index}", "data.several-values", message)
 
 
@@ -117,11 +117,11 @@ def _check_input(
     fields = _FIELDS_OF_TYPE[wanted.type]
     field = "file_ids" if data.is_list else "file_id" if data.file_ids is not None else "value"
     if data.file_ids is None and data.value is None:
-        message = f"The input {quote(data.name)} is a {wanted.type} input, so {quote_all(fields[:1])} must be given."
+        message = f"The {wanted.type} input {quote(data.name)} needs {quote(fields[0])}."
         faults.add(place, "data.missing-value", message)
         return
     if field not in fields:
-        message = f"The input {quote(data.name)} is a {wanted.type} input; it takes {quote_all(fields)}, not {quote(field)}."
+        message = f"The {wanted.type} input {quote(data.name)} takes {quote_all(fields)}, not {quote(field)}."
         faults.add(f"{place}/{field}", "data.wrong-value", message)
         return
     for index, file_id in enumerate(data.file_ids or ()):
@@ -132,8 +132,8 @@ def _check_input(
             faults.add(where, "data.unknown-file", message)
         elif not wanted.accepts(file.media_type):
             message = (
-                f"The file {quote(file.file_name)} ({file_id}) has the media type {quote(file.media_type)}, but the input "
-                f"{quote(data.name)} takes only {quote_all(wanted.media_types)}."
+                f"The file {quote(file.file_name)} ({file_id}) has the media type {quote(file.media_type)}, "
+                f"but the input {quote(data.name)} takes only {quote_all(wanted.media_types)}."
             )
             faults.add(where, "data.media-type", message)
     if data.is_list and not data.file_ids and wanted.required:

@@ -39,7 +39,7 @@ class InterfaceInput:
 
 @dataclass(frozen=True, slots=True)
 class InterfaceOutput:
-    """An output of a job; ``type`` is ``file`` or ``files``; ``media_type`` None means: by the file's extension."""
+    """An output of a job, ``file`` or ``files``; without a ``media_type`` the file's extension says it."""
 
     name: str
     type: str
@@ -144,14 +144,14 @@ def _check_names(document: object, template: CommandTemplate, faults: Faults) ->
             faults.add(place, "job-interface.input-output-clash", message)
     for place, name in named("input_data"):
         if name == OUTPUT_DIRECTORY:
-            message = f"The name {quote(name)} is reserved: ${{{name}}} stands for the directory of the output files."
+            message = f"The name {quote(name)} is reserved: it stands for the directory of the output files."
             faults.add(place, "job-interface.reserved-name", message)
     for placeholder in template.placeholders():
         name = placeholder.name
         if name not in input_names and name != OUTPUT_DIRECTORY:
             message = (
-                f"The command line uses {quote('${' + name + '}')}, but there is no such input; "
-                f"{known_names('inputs', input_names)}, and {quote(OUTPUT_DIRECTORY)} is the directory for output files."
+                f"The command line uses the input {quote(name)}, which does not exist; "
+                f"{known_names('inputs', input_names)}, and there is {quote(OUTPUT_DIRECTORY)}."
             )
             near = (name, [*sorted(input_names), OUTPUT_DIRECTORY])
             faults.add("/command_arguments", "job-interface.unknown-input", message, near=near)

@@ -42,7 +42,7 @@ def check_connections(
             connected.add(input_name)
             wanted = interface.input(input_name)
             if wanted is None:
-                details = f"The job {quote(job.name)} has no input {quote(input_name)}, so the connection to it is ignored."
+                details = f"The job {quote(job.name)} has no input {quote(input_name)}, so this is ignored."
                 warnings.append(
                     _warning("unknown_input", details, input_name, [each.name for each in interface.inputs])
                 )
@@ -50,7 +50,7 @@ def check_connections(
                 check_source(wanted, source, place, faults, warnings)
         for each in interface.inputs:
             if each.required and each.name not in connected:
-                message = f"The input {quote(each.name)} of the job {quote(job.name)} is required, but nothing is passed to it."
+                message = f"Nothing is passed to the job's required input {quote(each.name)}."
                 faults.add(f"/jobs/{index}", "recipe-definition.missing-input", message)
     return warnings
 
@@ -81,8 +81,8 @@ def _sources(
             output = interface.output(output_name)
             if output is None:
                 details = (
-                    f"The job {quote(dependency.name)} has no output {quote(output_name)}, so its connection to "
-                    f"the job {quote(job.name)} is ignored."
+                    f"The job {quote(dependency.name)} has no output {quote(output_name)}, so its connection "
+                    f"to the job {quote(job.name)} is ignored."
                 )
                 warnings.append(
                     _warning(

@@ -112,7 +112,7 @@ class RecipeDefinition:
         return next((each for each in self.inputs if each.name == name), None)
 
     def topological_order(self) -> tuple[RecipeJob, ...]:
-        """Return the jobs so that each stands behind those it depends on, otherwise in the document's order."""
+        """Return the jobs, each behind those it depends on, otherwise in the document's order."""
         return self._ordered
 
     def roots(self) -> tuple[RecipeJob, ...]:
@@ -164,7 +164,7 @@ def _check_job(
     seen: set[str] = set()
     for where, name in connected:
         if name is not None and name in seen:
-            message = f"The job input {quote(name)} is connected more than once; only one thing can be passed to it."
+            message = f"The job input {quote(name)} is connected more than once."
             faults.add(where, "recipe-definition.duplicate-connection", message)
         elif name is not None:
             seen.add(name)

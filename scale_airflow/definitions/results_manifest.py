@@ -143,7 +143,7 @@ class ResultsManifest:
         return self._with_outputs((*self.outputs, *added)) if added else self
 
     def check(self, interface: JobInterface) -> ResultsManifest:
-        """Check the outputs against the job interface; return the manifest without outputs that it does not have.
+        """Check the outputs against the job interface; return the manifest without unknown outputs.
 
         :raises InvalidDocument: every fault found: a required output is missing, or one file was given for a
             ``files`` output or several for a ``file`` output.
@@ -158,7 +158,9 @@ class ResultsManifest:
                 output = replace(output, is_list=True)
             if output.is_list != (wanted.type == "files"):
                 given, needed = ("files", "file") if output.is_list else ("file", "files")
-                message = f"The output {quote(output.name)} is of the type {needed}, but the manifest gives {given}."
+                message = (
+                    f"The output {quote(output.name)} needs {quote(needed)}, but there is {quote(given)}."
+                )
                 faults.add(f"/output_data/{index}", "results-manifest.file-or-files", message)
             kept.append(output)
         provided = {output.name for output in kept}
@@ -179,7 +181,7 @@ _ARTIFACT = re.compile(r"^ARTIFACT:([^:\r\n]*):([^\r\n]*)", re.MULTILINE)
 
 
 def artifacts(text: str) -> list[tuple[str, str]]:
-    """Return (output name, path) of every line ``ARTIFACT:<output name>:<path>`` in what the algorithm printed."""
+    """Return (output name, path) of every line ``ARTIFACT:<output name>:<path>`` that was printed."""
     return [
         (name.strip(), path.strip())
         for name, path in _ARTIFACT.findall(text)
@@ -215,10 +217,8 @@ def _check_outputs(document: object, field: str, forms: tuple[str, str], faults:
     for index, row in rows(document, field):
         given = [form for form in forms if form in row]
         if len(given) != 1:
-            found = "both" if given else "none"
-            message = f"Exactly one of {quote_all(forms)} must be given, but there is {found}."
-            if given:
-                message = f"Exactly one of {quote_all(forms)} must be given, but both are."
+            found = "both are" if given else "none is"
+            message = f"Exactly one of {quote_all(forms)} must be given, but {found}."
             faults.add(f"/{field}/{index}", "results-manifest.one-of-file-and-files", message)
         _check_geo(row.get("file"), f"/{field}/{index}/file", faults)
         for number, each in rows(row, "files"):

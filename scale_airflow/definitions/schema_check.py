@@ -32,6 +32,7 @@ _ANNOTATIONS = {
     "description",
     "default",
     "examples",
+    "readOnly",
     "writeOnly",
 }
 _TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {

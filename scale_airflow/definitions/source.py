@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find the line and column of a JSON pointer in a document's text, for messages such as ``file.json:12:7``."""
+"""Find line and column of a JSON pointer in a document's text, for messages such as ``file.json:12:7``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from scale_airflow.definitions.faults import pointer
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_TOKEN = re.compile(r'[{}\[\],:]|"|[^\s{}\[\],:"]+')
+_SIGN = re.compile(r'[{}\[\],:]|"|[^\s{}\[\],:"]+')
 
 
 def locate(text: str, place: str) -> tuple[int, int]:
@@ -45,18 +45,18 @@ def repeated_members(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _places(text: str) -> Iterator[tuple[str, int, str | None]]:
-    """Yield (pointer, offset, member name or None for items and the document itself) as they stand in valid JSON."""
+    """Yield (pointer, offset, member name; None for items and the document) in the order of valid JSON."""
     stack: list[tuple[str, int]] = []  # (pointer of the open object or array, next index or -1)
     where = ""
     position = 0
     expect_name = False
-    match = _TOKEN.search(text)
+    match = _SIGN.search(text)
     if match:
         yield "", match.start(), None
-    while match := _TOKEN.search(text, position):
-        token, start = match.group(), match.start()
+    while match := _SIGN.search(text, position):
+        sign, start = match.group(), match.start()
         position = match.end()
-        if token == '"':
+        if sign == '"':
             string = _STRING.match(text, start)
             if string is None:
                 return
@@ -66,27 +66,27 @@ def _places(text: str) -> Iterator[tuple[str, int, str | None]]:
                 where = stack[-1][0] + pointer(name)
                 yield where, start, name
                 expect_name = False
-        elif token == "{":
+        elif sign == "{":
             stack.append((where, -1))
             expect_name = True
-        elif token == "[":
+        elif sign == "[":
             stack.append((where, 0))
             where = where + "/0"
-            following = _TOKEN.search(text, position)
+            following = _SIGN.search(text, position)
             if following and following.group() != "]":
                 yield where, following.start(), None
-        elif token in "}]":
+        elif sign in "}]":
             if not stack:
                 return
             where, _ = stack.pop()
             expect_name = False
-        elif token == "," and stack:
+        elif sign == "," and stack:
             parent, index = stack[-1]
             if index < 0:
                 expect_name = True
             else:
                 stack[-1] = (parent, index + 1)
                 where = f"{parent}/{index + 1}"
-                following = _TOKEN.search(text, position)
+                following = _SIGN.search(text, position)
                 if following:
                     yield where, following.start(), None

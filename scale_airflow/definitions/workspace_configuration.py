@@ -16,7 +16,7 @@ KIND = "workspace-configuration"
 
 @dataclass(frozen=True, slots=True)
 class NfsMount:
-    """A shared directory, written ``host:/path``; ``mount_on`` is where machines have it mounted, if that is said."""
+    """A shared directory, written ``host:/path``; ``mount_on`` is where machines have it, if that is said."""
 
     host: str
     path: PurePosixPath
