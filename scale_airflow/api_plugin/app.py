@@ -41,6 +41,7 @@ ROUTERS = (
     "version",
     "runtime",
     "runtime_strikes",
+    "runtime_clock",
 )
 """Modules of ``routers/``, in the order in which the documentation shows them."""
 
