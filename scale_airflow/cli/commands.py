@@ -118,11 +118,6 @@ ARG_TOKEN_DAYS = Arg(
 ARG_TOKEN_ID = Arg(
     ("token_id",), type=int, metavar="ID", help="the token's id, see `airflow scale token list`"
 )
-ARG_ROLES = Arg(
-    ("--no-roles",),
-    action="store_true",
-    help="make the permissions only; give them to no role of Airflow",
-)
 
 
 def _action(name: str, module: str, summary: str, description: str = "", args: tuple[Arg, ...] = ()) -> Any:
@@ -219,8 +214,8 @@ COMMANDS: tuple[Any, ...] = (
         "sync-perms",
         "installation",
         "Make Scale's permissions in Airflow's FAB auth manager and give them to its roles",
-        "Admin may do all, Op and User all but the settings of the system, Viewer may read.",
-        (ARG_ROLES, ARG_OUTPUT),
+        "Admin and Op may do everything, User and Viewer may read. What other roles were given stays. "
+        "The API server does the same when it starts.",
     ),
     GroupCommand(name="token", help="Long-lived tokens for scripts", subcommands=TOKEN_COMMANDS),
     _action(

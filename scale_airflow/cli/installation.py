@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from scale_airflow.cli.session import action, show
+from scale_airflow.errors import InstallationError
 
 
 @action
@@ -34,6 +35,7 @@ def check_command(args: Any) -> None:
     with transaction() as session:
         findings = check_installation(session)
     errors = sum(finding.level == "error" for finding in findings)
+    warnings = sum(finding.level == "warning" for finding in findings)
     if args.output != "table":
         show(
             [
@@ -49,28 +51,36 @@ def check_command(args: Any) -> None:
         )
     else:
         for finding in findings:
-            print(f"{finding.level}: {finding.subject}: {finding.problem}\n    {finding.remedy}")
-        print(summary(errors, len(findings) - errors), file=sys.stderr)
+            print(f"{finding.level}: {finding.subject}: {finding.problem}")
+            if finding.remedy:
+                print(f"    {finding.remedy}")
+        print(summary(errors, warnings), file=sys.stderr)
     if errors:
         raise SystemExit(1)
 
 
-def summary(errors: int, others: int) -> str:
-    """Say in one sentence how many findings there are."""
-    if not errors and not others:
+def summary(errors: int, warnings: int) -> str:
+    """Say in one sentence how many findings ask for something to be done."""
+    if not errors and not warnings:
         return "Everything is as it should be."
     counted = f"{errors} {'error' if errors == 1 else 'errors'}"
-    return f"{counted}, {others} {'warning' if others == 1 else 'warnings'}."
+    return f"{counted}, {warnings} {'warning' if warnings == 1 else 'warnings'}."
 
 
 @action
 def sync_perms_command(args: Any) -> None:
     """Make Scale's permissions in the FAB auth manager and give them to Airflow's roles."""
     from scale_airflow.api_plugin.permissions import sync_permissions
+    from scale_airflow.api_plugin.users import is_fab
 
-    changes = sync_permissions(roles=not args.no_roles)
-    if changes or args.output != "table":
-        show([{"change": change} for change in changes], args.output)
+    if not is_fab():
+        raise InstallationError(
+            "Airflow's auth manager is not FAB, so there are no permissions to make.",
+            "Scale maps its permissions to the roles of other auth managers by itself.",
+        )
+    added = sync_permissions()
+    if added:
+        print(f"Made {added} {'permission or grant' if added == 1 else 'permissions and grants'}.")
     else:
         print("Every role has its permissions already.")
 

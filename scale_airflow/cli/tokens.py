@@ -7,14 +7,18 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from scale_airflow.cli.session import action, show
+from scale_airflow.errors import NotFound
 
 
 @action
 def create_command(args: Any) -> None:
     """Make a token and print it, this once."""
+    from scale_airflow.api_plugin.users import by_name
     from scale_airflow.services.tokens import create_token
     from scale_airflow.store.session import transaction
 
+    if by_name(args.username) is None:
+        raise NotFound(f"Airflow has no active user {args.username!r}; `airflow users list` shows them.")
     expires = None
     if args.days is not None:
         expires = datetime.now(timezone.utc) + timedelta(days=args.days)
@@ -29,7 +33,7 @@ def create_command(args: Any) -> None:
 
 @action
 def list_command(args: Any) -> None:
-    """List tokens: whose, what for, since when, until when."""
+    """List the tokens, with whose they are and what they are for."""
     from scale_airflow.services.tokens import list_tokens
     from scale_airflow.store.session import transaction
 
@@ -41,6 +45,7 @@ def list_command(args: Any) -> None:
                 "name": token.name,
                 "created": _moment(token.created),
                 "expires": _moment(token.expires),
+                "revoked": _moment(token.revoked),
                 "last used": _moment(token.last_used),
             }
             for token in list_tokens(session)
@@ -51,11 +56,11 @@ def list_command(args: Any) -> None:
 @action
 def revoke_command(args: Any) -> None:
     """End a token at once."""
-    from scale_airflow.services.tokens import revoke_token
+    from scale_airflow.services.tokens import revoke
     from scale_airflow.store.session import transaction
 
     with transaction() as session:
-        revoke_token(session, args.token_id)
+        revoke(session, args.token_id)
     print(f"Token {args.token_id} is revoked.")
 
 
