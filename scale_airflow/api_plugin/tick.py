@@ -11,6 +11,7 @@ from typing import Any
 
 from scale_airflow.config import Settings, settings
 from scale_airflow.services.dispatch import BATCH, CHANNEL, dispatch
+from scale_airflow.services.housekeeping import hide_old_revisions
 from scale_airflow.services.reconcile import reconcile
 from scale_airflow.store.session import transaction
 
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 LOCK_KEY = 0x7363616C65
 #: How long to wait before trying again to be the one that ticks, or to reach the database.
 _RETRY_SECONDS = 2.0
+_TIDY_SECONDS = 60.0
 
 
 class Tick:
@@ -61,14 +63,19 @@ class Tick:
                     return
                 cursor.execute(f"LISTEN {CHANNEL}")
             log.info("Scale's tick runs in this process")
-            last_reconcile = 0.0
+            reconciled = tidied = float("-inf")
             while not self._stop.is_set():
                 found = settings()
                 _dispatch_all(found)
-                if time.monotonic() - last_reconcile >= found.reconcile_interval:
+                now = time.monotonic()
+                if now - reconciled >= found.reconcile_interval:
                     with transaction() as session:
                         reconcile(session)
-                    last_reconcile = time.monotonic()
+                    reconciled = now
+                if now - tidied >= _TIDY_SECONDS:
+                    with transaction() as session:
+                        hide_old_revisions(session)
+                    tidied = now
                 _wait_for_work(connection, found.tick_interval)
         finally:
             connection.close()
