@@ -39,7 +39,8 @@ def create_run(session: Session, *, dag_id: str, run_id: str, conf: Mapping[str,
     if run_state(session, dag_id, run_id) is not None:
         return False
     dag = serialized_dag(session, dag_id)
-    show([dag_id], session)
+    if dag.is_stale:
+        show([dag_id], session)
     try:
         # A savepoint, so that losing a race costs the caller nothing.
         with session.begin_nested():
@@ -55,7 +56,8 @@ def create_run(session: Session, *, dag_id: str, run_id: str, conf: Mapping[str,
             if dag.file_name is not None:
                 # Tells every task which file it needs, and keeps the run with it.
                 run.bundle_version = version_of_file(dag.file_name)
-            set_priority(session, dag_id=dag_id, run_id=run_id, priority=priority)
+            session.flush()
+            _set_weight(session, dag_id, run_id, priority)
     except IntegrityError:
         if run_state(session, dag_id, run_id) is None:
             raise
@@ -74,16 +76,8 @@ def set_priority(
     task_ids: Collection[str] | None = None,
 ) -> None:
     """Set the priority of a run's tasks, or of some of them; those that wait are started in its order."""
-    from airflow.models.taskinstance import TaskInstance
-    from sqlalchemy import update
-
     session.flush()
-    statement = update(TaskInstance).where(TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id)
-    if task_ids is not None:
-        statement = statement.where(TaskInstance.task_id.in_(list(task_ids)))
-    session.execute(
-        statement.values(priority_weight=weight_of(priority)).execution_options(synchronize_session="fetch")
-    )
+    _set_weight(session, dag_id, run_id, priority, task_ids)
 
 
 def clear_tasks(
@@ -206,6 +200,20 @@ def run_conf(session: Session, dag_id: str, run_id: str) -> dict[str, Any] | Non
         select(DagRun.conf).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
     ).one_or_none()
     return None if row is None else dict(row[0] or {})
+
+
+def _set_weight(
+    session: Session, dag_id: str, run_id: str, priority: int, task_ids: Collection[str] | None = None
+) -> None:
+    from airflow.models.taskinstance import TaskInstance
+    from sqlalchemy import update
+
+    statement = update(TaskInstance).where(TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id)
+    if task_ids is not None:
+        statement = statement.where(TaskInstance.task_id.in_(list(task_ids)))
+    session.execute(
+        statement.values(priority_weight=weight_of(priority)).execution_options(synchronize_session="fetch")
+    )
 
 
 def _end_run(

@@ -22,11 +22,13 @@ _KEPT = 200
 class PublishedDag:
     """A DAG as Airflow stored it.
 
+    :param dag: without its form: the runs that Scale creates fill in none, so Airflow need not check it.
     :param file_name: its generated file; None for a DAG of another bundle.
     """
 
     dag: Any
     file_name: str | None
+    is_stale: bool
 
 
 _cache: OrderedDict[tuple[str, Any, str], Any] = OrderedDict()
@@ -49,6 +51,7 @@ def serialized_dag(session: Session, dag_id: str) -> PublishedDag:
             SerializedDagModel.dag_hash,
             DagModel.bundle_name,
             DagModel.relative_fileloc,
+            DagModel.is_stale,
         )
         .join(DagVersion, DagVersion.id == SerializedDagModel.dag_version_id)
         .join(DagModel, DagModel.dag_id == DagVersion.dag_id)
@@ -61,7 +64,8 @@ def serialized_dag(session: Session, dag_id: str) -> PublishedDag:
     file_name = None
     if found.relative_fileloc and found.bundle_name == configured_bundle().name:
         file_name = found.relative_fileloc.rpartition("/")[2]
-    return PublishedDag(_deserialized(session, (dag_id, found.dag_version_id, found.dag_hash)), file_name)
+    dag = _deserialized(session, (dag_id, found.dag_version_id, found.dag_hash))
+    return PublishedDag(dag, file_name, found.is_stale)
 
 
 def _deserialized(session: Session, key: tuple[str, Any, str]) -> Any:
@@ -77,6 +81,7 @@ def _deserialized(session: Session, key: tuple[str, Any, str]) -> Any:
         raise EngineError(f"The DAG {key[0]} is not published in Airflow")
     row.load_op_links = False
     dag = row.dag
+    dag.params = type(dag.params)()
     with _lock:
         _cache[key] = dag
         while len(_cache) > _KEPT:
