@@ -9,7 +9,6 @@ never split.
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,10 +57,11 @@ class CommandTemplate:
     @classmethod
     def read(cls, text: str, faults: Faults, place: str) -> CommandTemplate:
         """Split a command line into words, adding what is wrong with it to ``faults`` at ``place``."""
-        words, problem = _split(text)
-        if problem is not None:
-            faults.add(place, "command-line.not-closed", problem)
-        return cls(text, words)
+        splitter = _Splitter(text)
+        splitter.split()
+        if splitter.problem is not None:
+            faults.add(place, "command-line.not-closed", splitter.problem)
+        return cls(text, tuple(splitter.words))
 
     def placeholders(self) -> tuple[Placeholder, ...]:
         """Return every placeholder in the order of the text."""
@@ -119,78 +119,91 @@ def _arguments(word: Word, values: Mapping[str, str | None]) -> list[str]:
     return [*done, current]
 
 
-# Names have no colon, so the last one ends the flag.
-_PLACEHOLDER = re.compile(r"\$\{(?:(?P<flag>[^}]*):)?(?P<name>[^}]*)\}")
+class _Splitter:
+    """Splits one text into words; ``problem`` is a sentence about the first thing that is not closed."""
 
+    def __init__(self, text: str):
+        self.text = text
+        self.words: list[Word] = []
+        self.problem: str | None = None
+        self._parts: list[str | Placeholder] = []
+        self._literal: list[str] = []
+        self._in_word = False
 
-def _split(text: str) -> tuple[tuple[Word, ...], str | None]:
-    """Return the words, and a sentence about the first thing that is not closed."""
-    words: list[Word] = []
-    parts: list[str | Placeholder] = []
-    literal: list[str] = []
-    in_word = False
-    quoted_by = ""
-    opened_at = 0
-    problem: str | None = None
-
-    def end_literal() -> None:
-        if literal:
-            parts.append("".join(literal))
-            literal.clear()
-
-    def end_word() -> None:
-        end_literal()
-        if in_word:
-            words.append(tuple(parts))
-        parts.clear()
-
-    position = 0
-    while position < len(text):
-        character = text[position]
-        if text.startswith("${", position):
-            match = _PLACEHOLDER.match(text, position)
-            if match is None:
-                problem = f'The "${{" at character {position + 1} is not closed by a "}}".'
-                literal.append("${")
-                in_word = True
-                position += 2
-                continue
-            end_literal()
-            parts.append(Placeholder(match["name"], match["flag"] or "", position, match.end()))
-            in_word = True
-            position = match.end()
-            continue
-        if quoted_by:
-            if character == quoted_by:
-                quoted_by = ""
-            elif quoted_by == '"' and character == "\\" and text[position + 1 : position + 2] in ('"', "\\"):
+    def split(self) -> None:
+        """Fill ``words``."""
+        position = 0
+        while position < len(self.text):
+            character = self.text[position]
+            if self.text.startswith("${", position):
+                position = self._placeholder(position)
+            elif character in "'\"":
+                position = self._quoted(position)
+            elif character == "\\":
+                position = self._escaped(position)
+            elif character in _WHITESPACE:
+                self._end_word()
                 position += 1
-                literal.append(text[position])
-            elif quoted_by == '"' and text.startswith("\\${", position):
-                position += 2
-                literal.append("${")
             else:
-                literal.append(character)
-        elif character in "'\"":
-            quoted_by, opened_at, in_word = character, position, True
-        elif character in _WHITESPACE:
-            end_word()
-            in_word = False
-        elif character == "\\":
-            if position + 1 == len(text):
-                problem = problem or "The text ends in a backslash, which has nothing to escape."
+                position = self._keep(character, position + 1)
+        self._end_word()
+
+    def _keep(self, text: str, following: int) -> int:
+        """Take literal text; return where to go on."""
+        self._literal.append(text)
+        self._in_word = True
+        return following
+
+    def _placeholder(self, start: int) -> int:
+        end = self.text.find("}", start) + 1
+        if not end:
+            self._complain(f'The "${{" at character {start + 1} is not closed by a "}}".')
+            return self._keep(self.text[start:], len(self.text))
+        # Names have no colon, so the last one ends the flag.
+        flag, _, name = self.text[start + 2 : end - 1].rpartition(":")
+        self._end_literal()
+        self._parts.append(Placeholder(name, flag, start, end))
+        self._in_word = True
+        return end
+
+    def _quoted(self, start: int) -> int:
+        """Take what stands in quotes: placeholders count in both kinds, escapes only in double quotes."""
+        quote_sign, position = self.text[start], start + 1
+        self._in_word = True
+        while position < len(self.text):
+            character = self.text[position]
+            if character == quote_sign:
+                return position + 1
+            if self.text.startswith("${", position):
+                position = self._placeholder(position)
+            elif quote_sign == '"' and self.text.startswith(('\\"', "\\\\"), position):
+                position = self._keep(self.text[position + 1], position + 2)
+            elif quote_sign == '"' and self.text.startswith("\\${", position):
+                position = self._keep("${", position + 3)
             else:
-                position += 1
-                literal.append(text[position])
-            in_word = True
-        else:
-            literal.append(character)
-            in_word = True
-        position += 1
-    if quoted_by:
-        problem = problem or f"The quote {quoted_by} at character {opened_at + 1} is not closed."
-    end_word()
-    return tuple(words), problem
+                position = self._keep(character, position + 1)
+        self._complain(f"The quote {quote_sign} at character {start + 1} is not closed.")
+        return position
+
+    def _escaped(self, start: int) -> int:
+        if start + 1 == len(self.text):
+            self._complain("The text ends in a backslash, which has nothing to escape.")
+        return self._keep(self.text[start + 1 : start + 2], start + 2)
+
+    def _complain(self, problem: str) -> None:
+        self.problem = self.problem or problem
+
+    def _end_literal(self) -> None:
+        if self._literal:
+            self._parts.append("".join(self._literal))
+            self._literal.clear()
+
+    def _end_word(self) -> None:
+        self._end_literal()
+        if self._in_word:
+            self.words.append(tuple(self._parts))
+        self._parts.clear()
+        self._in_word = False
 
 
 def split_words(text: str) -> list[str]:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from scale_airflow.definitions.faults import Faults, nearest, pointer, quote, quote_all
+from scale_airflow.definitions.faults import Faults, nearest, pointer, quote
 from scale_airflow.definitions.schema_check import Check, compile_schema
 from scale_airflow.definitions.source import repeated_members
 from scale_airflow.errors import Fault, InvalidDocument
@@ -227,8 +227,3 @@ def check_unique(faults: Faults, rule: str, what: str, names: Iterable[tuple[str
             faults.add(place, rule, f"There is more than one {what} with the name {quote(name)}.")
         seen.add(name)
     return seen
-
-
-def known_names(what: str, names: set[str] | Mapping[str, object]) -> str:
-    """Return the end of a sentence that lists what exists, e.g. ``the inputs are "a", "b"``."""
-    return f"the {what} are {quote_all(sorted(names))}" if names else f"there are no {what}"

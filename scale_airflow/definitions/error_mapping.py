@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from scale_airflow.definitions.documents import known_names, structure
+from scale_airflow.definitions.documents import structure
 from scale_airflow.definitions.faults import Faults, pointer, quote
 from scale_airflow.errors import Fault
 
@@ -61,11 +61,7 @@ class ErrorMapping:
         existing = set(known)
         for code, name in self.document.get("exit_codes", {}).items():
             if name not in existing:
-                message = f"There is no error {quote(name)}; {known_names('errors', existing)}."
-                faults.add(
-                    pointer("exit_codes", code),
-                    "error-mapping.unknown-error",
-                    message,
-                    near=(name, sorted(existing)),
-                )
+                place, rule = pointer("exit_codes", code), "error-mapping.unknown-error"
+                message = f"There is no error {quote(name)}."
+                faults.add_unknown(place, rule, message, what="errors", name=name, known=existing)
         return list(faults.in_order(self.document))

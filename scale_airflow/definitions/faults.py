@@ -4,16 +4,21 @@
 from __future__ import annotations
 
 import difflib
+import heapq
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from scale_airflow.errors import Fault, InvalidDocument
 
 MAX_FAULTS = 200
 """More faults than this are counted, not described: nobody reads them, and describing costs time."""
 
+MAX_WARNINGS = 200
+"""More warnings than this about one document are left out."""
+
 _MAX_QUOTED = 80
 _MAX_CANDIDATES = 200
+_MAX_LISTED = 20
 _MAX_NAME = 255
 
 
@@ -35,8 +40,8 @@ def quote_all(names: Iterable[str]) -> str:
     known = list(names)
     if not known:
         return "none"
-    shown = ", ".join(quote(name) for name in known[:20])
-    return shown + (f" and {len(known) - 20} more" if len(known) > 20 else "")
+    shown = ", ".join(quote(name) for name in known[:_MAX_LISTED])
+    return shown + (f" and {len(known) - _MAX_LISTED} more" if len(known) > _MAX_LISTED else "")
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -51,6 +56,22 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
             break
     found = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
     return by_folded[found[0]] if found else None
+
+
+def with_choice(message: str, what: str, name: str, known: Collection[str]) -> str:
+    """Return a message about a name that does not exist, with what does exist and what was probably meant.
+
+    :param message: whole sentences.
+    :param what: the things with such names, e.g. ``"inputs"``.
+    :param known: the names that exist; of very many only the first in the alphabet are considered.
+    """
+    first = heapq.nsmallest(_MAX_CANDIDATES, known)
+    if not first:
+        return f"{message} There are no {what}."
+    shown = ", ".join(quote(each) for each in first[:_MAX_LISTED])
+    more = f" and {len(known) - _MAX_LISTED} more" if len(known) > _MAX_LISTED else ""
+    meant = nearest(name, first)
+    return f"{message} The {what} are {shown}{more}." + (f" Did you mean {quote(meant)}?" if meant else "")
 
 
 def describe(value: object, *, hidden: bool = False) -> str:
@@ -102,6 +123,13 @@ class Faults:
         if near is not None and (meant := nearest(*near)) is not None:
             message = f"{message} Did you mean {quote(meant)}?"
         self.found.append(Fault(path, message, rule))
+
+    def add_unknown(
+        self, path: str, rule: str, message: str, *, what: str, name: str, known: Collection[str]
+    ) -> None:
+        """Record a name that does not exist; see :func:`with_choice`."""
+        full = len(self.found) >= MAX_FAULTS
+        self.add(path, rule, message if full else with_choice(message, what, name, known))
 
     def extend(self, faults: Iterable[Fault], prefix: str = "") -> None:
         """Take over the faults of a document that stands inside this one at ``prefix``."""

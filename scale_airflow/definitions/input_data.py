@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scale_airflow.definitions.documents import check_unique, known_names, rows, text_of
-from scale_airflow.definitions.faults import Faults, nearest, quote, quote_all
+from scale_airflow.definitions.documents import check_unique, rows, text_of
+from scale_airflow.definitions.faults import MAX_WARNINGS, Faults, quote, quote_all, with_choice
 from scale_airflow.definitions.job_interface import InterfaceInput
 from scale_airflow.errors import DocumentWarning
 
@@ -90,19 +90,17 @@ def check_inputs(
     Data for inputs that don't exist is ignored by Scale; it only gives a warning.
     """
     by_name = {each.name: each for each in inputs}
-    warnings = []
+    warnings: list[DocumentWarning] = []
     for index, data in enumerate(given):
         wanted = by_name.get(data.name)
         if wanted is not None:
             _check_input(wanted, data, f"/input_data/{index}", files, faults)
             continue
-        details = (
-            f"There is no input {quote(data.name)}, so its data is ignored; {known_names('inputs', by_name)}."
-        )
-        meant = nearest(data.name, by_name)
-        warnings.append(
-            DocumentWarning("unknown_input", f"{details} Did you mean {quote(meant)}?" if meant else details)
-        )
+        if len(warnings) < MAX_WARNINGS:
+            details = f"There is no input {quote(data.name)}, so its data is ignored."
+            warnings.append(
+                DocumentWarning("unknown_input", with_choice(details, "inputs", data.name, by_name))
+            )
     provided = {data.name for data in given}
     for each in inputs:
         if each.required and each.name not in provided:

@@ -10,7 +10,7 @@ from typing import Any
 
 from scale_airflow.definitions import media_types
 from scale_airflow.definitions.command_line import OUTPUT_DIRECTORY, CommandTemplate, split_words
-from scale_airflow.definitions.documents import check_unique, known_names, rows, structure, text_of
+from scale_airflow.definitions.documents import check_unique, rows, structure, text_of
 from scale_airflow.definitions.faults import Faults, quote
 
 KIND = "job-interface"
@@ -146,15 +146,14 @@ def _check_names(document: object, template: CommandTemplate, faults: Faults) ->
         if name == OUTPUT_DIRECTORY:
             message = f"The name {quote(name)} is reserved: it stands for the directory of the output files."
             faults.add(place, "job-interface.reserved-name", message)
+    known = input_names | {OUTPUT_DIRECTORY}
     for placeholder in template.placeholders():
-        name = placeholder.name
-        if name not in input_names and name != OUTPUT_DIRECTORY:
-            message = (
-                f"The command line uses the input {quote(name)}, which does not exist; "
-                f"{known_names('inputs', input_names)}, and there is {quote(OUTPUT_DIRECTORY)}."
+        if placeholder.name not in known:
+            message = f"The command line uses the input {quote(placeholder.name)}, which does not exist."
+            rule = "job-interface.unknown-input"
+            faults.add_unknown(
+                "/command_arguments", rule, message, what="names", name=placeholder.name, known=known
             )
-            near = (name, [*sorted(input_names), OUTPUT_DIRECTORY])
-            faults.add("/command_arguments", "job-interface.unknown-input", message, near=near)
 
 
 def _check_command(document: object, faults: Faults) -> None:

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scale_airflow.definitions import media_types
-from scale_airflow.definitions.documents import known_names
-from scale_airflow.definitions.faults import Faults, nearest, quote
+from scale_airflow.definitions.faults import MAX_WARNINGS, Faults, quote, with_choice
 from scale_airflow.definitions.job_interface import InterfaceInput, JobInterface
 from scale_airflow.errors import DocumentWarning
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class _Source:
     """What is passed to a job's input; ``called`` names it in a sentence."""
 
     called: str
@@ -27,32 +26,48 @@ class Source:
     media_types: tuple[str, ...]
 
 
+class _Warnings:
+    """The warnings found so far: bounded in number, like faults."""
+
+    def __init__(self) -> None:
+        self.found: list[DocumentWarning] = []
+
+    def add_unknown(
+        self, identifier: str, details: str, what: str, name: str, known: Collection[str]
+    ) -> None:
+        if len(self.found) < MAX_WARNINGS:
+            self.found.append(DocumentWarning(identifier, with_choice(details, what, name, known)))
+
+    def add_media_type(self, wanted: InterfaceInput, media_type: str) -> None:
+        if len(self.found) < MAX_WARNINGS:
+            details = f"Invalid media type for data input: {wanted.name} -> {media_type}"
+            self.found.append(DocumentWarning("media_type", details))
+
+
 def check_connections(
     definition: RecipeDefinition, job_types: Mapping[tuple[str, str], JobInterface], faults: Faults
 ) -> list[DocumentWarning]:
     """Check every connection of a recipe; return warnings."""
-    warnings: list[DocumentWarning] = []
+    warnings = _Warnings()
     for index, job in enumerate(definition.jobs):
         interface = job_types.get(job.job_type)
         if interface is None:
             _unknown_job_type(job, f"/jobs/{index}/job_type", job_types, faults)
             continue
+        inputs = {each.name: each for each in interface.inputs}
         connected: set[str] = set()
         for place, source, input_name in _sources(definition, job, f"/jobs/{index}", job_types, warnings):
             connected.add(input_name)
-            wanted = interface.input(input_name)
-            if wanted is None:
+            if input_name not in inputs:
                 details = f"The job {quote(job.name)} has no input {quote(input_name)}, so this is ignored."
-                warnings.append(
-                    _warning("unknown_input", details, input_name, [each.name for each in interface.inputs])
-                )
+                warnings.add_unknown("unknown_input", details, "inputs", input_name, inputs)
             elif source is not None:
-                check_source(wanted, source, place, faults, warnings)
+                _check_source(inputs[input_name], source, place, faults, warnings)
         for each in interface.inputs:
             if each.required and each.name not in connected:
                 message = f"Nothing is passed to the job's required input {quote(each.name)}."
                 faults.add(f"/jobs/{index}", "recipe-definition.missing-input", message)
-    return warnings
+    return warnings.found
 
 
 def _sources(
@@ -60,8 +75,8 @@ def _sources(
     job: RecipeJob,
     place: str,
     job_types: Mapping[tuple[str, str], JobInterface],
-    warnings: list[DocumentWarning],
-) -> Iterator[tuple[str, Source | None, str]]:
+    warnings: _Warnings,
+) -> Iterator[tuple[str, _Source | None, str]]:
     """Yield (pointer, source, job input); the source is None where the other job's type does not exist.
 
     A connection to an output that does not exist is left out: Scale ignores it, so a required input of it is
@@ -70,38 +85,28 @@ def _sources(
     for index, (recipe_input, job_input) in enumerate(job.recipe_inputs):
         found = definition.input(recipe_input)
         if found is not None:
-            yield f"{place}/recipe_inputs/{index}", source_of_input(found, "recipe input"), job_input
+            called = f"recipe input {quote(found.name)}"
+            source = _Source(called, found.type, found.required, found.media_types)
+            yield f"{place}/recipe_inputs/{index}", source, job_input
     for index, dependency in enumerate(job.dependencies):
         interface = job_types.get(definition.job(dependency.name).job_type)
         for number, (output_name, job_input) in enumerate(dependency.connections):
             here = f"{place}/dependencies/{index}/connections/{number}"
             if interface is None:
                 yield here, None, job_input
-                continue
-            output = interface.output(output_name)
-            if output is None:
-                details = (
-                    f"The job {quote(dependency.name)} has no output {quote(output_name)}, so its connection "
-                    f"to the job {quote(job.name)} is ignored."
-                )
-                warnings.append(
-                    _warning(
-                        "unknown_output", details, output_name, [each.name for each in interface.outputs]
-                    )
-                )
-                continue
-            types = (output.media_type,) if output.media_type else ()
-            called = f"output {quote(output_name)} of the job {quote(dependency.name)}"
-            yield here, Source(called, output.type, output.required, types), job_input
+            elif (output := interface.output(output_name)) is not None:
+                types = (output.media_type,) if output.media_type else ()
+                called = f"output {quote(output_name)} of the job {quote(dependency.name)}"
+                yield here, _Source(called, output.type, output.required, types), job_input
+            else:
+                names = [each.name for each in interface.outputs]
+                job_name, name = quote(dependency.name), quote(output_name)
+                details = f"The job {job_name} has no output {name}, so this is ignored."
+                warnings.add_unknown("unknown_output", details, "outputs", output_name, names)
 
 
-def source_of_input(found: InterfaceInput, what: str) -> Source:
-    """Return an input of a recipe as a source for its jobs."""
-    return Source(f"{what} {quote(found.name)}", found.type, found.required, found.media_types)
-
-
-def check_source(
-    wanted: InterfaceInput, source: Source, place: str, faults: Faults, warnings: list[DocumentWarning]
+def _check_source(
+    wanted: InterfaceInput, source: _Source, place: str, faults: Faults, warnings: _Warnings
 ) -> None:
     """Check that a source may be passed to an input; media types that do not match give warnings only."""
     name = quote(wanted.name)
@@ -120,23 +125,18 @@ def check_source(
         faults.add(place, "recipe-definition.files-to-file", message)
     for media_type in source.media_types or (media_types.UNKNOWN,):
         if not wanted.accepts(media_type):
-            details = f"Invalid media type for data input: {wanted.name} -> {media_type}"
-            warnings.append(DocumentWarning("media_type", details))
+            warnings.add_media_type(wanted, media_type)
 
 
 def _unknown_job_type(
     job: RecipeJob, place: str, job_types: Mapping[tuple[str, str], JobInterface], faults: Faults
 ) -> None:
     name, version = job.job_type
-    versions = sorted(known for known_name, known in job_types if known_name == name)
-    message = f"There is no job type {quote(name)} with the version {quote(version)}"
     rule = "recipe-definition.unknown-job-type"
+    message = f"There is no job type {quote(name)} with the version {quote(version)}."
+    versions = {known for known_name, known in job_types if known_name == name}
     if versions:
-        faults.add(place, rule, f"{message}; {known_names('versions', set(versions))}.")
+        faults.add_unknown(place, rule, message, what="versions", name=version, known=versions)
     else:
-        faults.add(place, rule, f"{message}.", near=(name, sorted({known for known, _ in job_types})))
-
-
-def _warning(identifier: str, details: str, name: str, known: list[str]) -> DocumentWarning:
-    meant = nearest(name, known)
-    return DocumentWarning(identifier, f"{details} Did you mean {quote(meant)}?" if meant else details)
+        names = {known for known, _ in job_types}
+        faults.add_unknown(place, rule, message, what="job types", name=name, known=names)

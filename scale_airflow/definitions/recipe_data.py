@@ -100,9 +100,10 @@ def job_data_for(
     :raises ValueError: the job has outputs, but the recipe data names no workspace.
     """
     job = definition.job(job_name)
+    provided = {data.name: data for data in recipe_data.inputs}
     inputs: list[DataInput] = []
     for recipe_input, job_input in job.recipe_inputs:
-        given = recipe_data.input(recipe_input)
+        given = provided.get(recipe_input)
         if given is not None and (given.value is not None or given.file_ids is not None):
             inputs.append(_fitting(interface, replace(given, name=job_input)))
     for dependency in job.dependencies:

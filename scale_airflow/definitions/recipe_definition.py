@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from scale_airflow.definitions.documents import check_unique, known_names, rows, structure, text_of
+from scale_airflow.definitions.documents import check_unique, rows, structure, text_of
 from scale_airflow.definitions.faults import Faults, quote
 from scale_airflow.definitions.job_interface import InterfaceInput, JobInterface
 from scale_airflow.definitions.recipe_connections import check_connections
@@ -92,6 +92,10 @@ class RecipeDefinition:
         )
 
     @functools.cached_property
+    def _inputs_by_name(self) -> dict[str, InterfaceInput]:
+        return {each.name: each for each in self.inputs}
+
+    @functools.cached_property
     def _jobs_by_name(self) -> dict[str, RecipeJob]:
         return {job.name: job for job in self.jobs}
 
@@ -109,7 +113,7 @@ class RecipeDefinition:
 
     def input(self, name: str) -> InterfaceInput | None:
         """Return the recipe's input with this name, or None."""
-        return next((each for each in self.inputs if each.name == name), None)
+        return self._inputs_by_name.get(name)
 
     def topological_order(self) -> tuple[RecipeJob, ...]:
         """Return the jobs, each behind those it depends on, otherwise in the document's order."""
@@ -148,17 +152,18 @@ def _check_job(
         here = f"{place}/recipe_inputs/{index}"
         name = text_of(connection, "recipe_input")
         if name is not None and name not in input_names:
-            message = f"The recipe has no input {quote(name)}; {known_names('inputs', input_names)}."
+            message = f"The recipe has no input {quote(name)}."
             rule = "recipe-definition.unknown-recipe-input"
-            faults.add(f"{here}/recipe_input", rule, message, near=(name, sorted(input_names)))
+            where = f"{here}/recipe_input"
+            faults.add_unknown(where, rule, message, what="inputs", name=name, known=input_names)
         connected.append((f"{here}/job_input", text_of(connection, "job_input")))
     for index, dependency in rows(row, "dependencies"):
         here = f"{place}/dependencies/{index}"
         name = text_of(dependency, "name")
         if name is not None and name not in job_names:
-            message = f"The recipe has no job {quote(name)}; {known_names('jobs', job_names)}."
+            message = f"The recipe has no job {quote(name)}."
             rule = "recipe-definition.unknown-dependency"
-            faults.add(f"{here}/name", rule, message, near=(name, sorted(job_names)))
+            faults.add_unknown(f"{here}/name", rule, message, what="jobs", name=name, known=job_names)
         for number, connection in rows(dependency, "connections"):
             connected.append((f"{here}/connections/{number}/input", text_of(connection, "input")))
     seen: set[str] = set()

@@ -44,6 +44,7 @@ def find_cycles(parents: Parents) -> list[list[str]]:
     """
     placed = set(order(parents))
     left = [name for name in parents if name not in placed]
+    rank = {name: index for index, name in enumerate(left)}
     state: dict[str, int] = {}
     cycles = []
     for start in left:
@@ -61,7 +62,7 @@ def find_cycles(parents: Parents) -> list[list[str]]:
                 steps.pop()
             elif following in position:
                 cycle = path[position[following] :]
-                first = min(range(len(cycle)), key=lambda index: left.index(cycle[index]))
+                first = min(range(len(cycle)), key=lambda index: rank[cycle[index]])
                 cycles.append(cycle[first:] + cycle[:first])
                 # One circle for these jobs is enough: the others of a tangle show when it is mended.
                 placed.update(cycle)

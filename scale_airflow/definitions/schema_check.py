@@ -296,7 +296,8 @@ def _members(compiler: _Compiler, schema: Schema) -> Check:
     known = {name: compiler.compile(each) for name, each in schema.get("properties", {}).items()}
     others = schema.get("additionalProperties", True)
     other = compiler.compile(others)
-    allowed = quote_all(known)
+    own = schema.get("properties", {})
+    allowed = quote_all(name for name in known if own[name] is True or not own[name].get("readOnly"))
 
     def check(value: Any, place: Place, faults: Faults) -> None:
         if not isinstance(value, dict):

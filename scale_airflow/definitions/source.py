@@ -6,22 +6,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from scale_airflow.definitions.faults import pointer
 
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_SIGN = re.compile(r'[{}\[\],:]|"|[^\s{}\[\],:"]+')
+_SIGN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 
 
 def locate(text: str, place: str) -> tuple[int, int]:
     """Return the line and column (both from 1) of the value at a JSON pointer.
 
-    For a member of an object this is its name, so that the line is the one to look at. A place that does not
-    exist leads to the nearest one around it that does.
+    For a member of an object this is its name, so that the line is the one to look at; of a member that is
+    given twice the last counts. A place that does not exist leads to the nearest one around it that does.
     """
-    offsets: dict[str, int] = {}
-    for where, offset, _ in _places(text):
-        offsets.setdefault(where, offset)
+    offsets = {found.pointer: found.offset for found in _places(text)}
     while place not in offsets and place:
         place = place.rpartition("/")[0]
     offset = offsets.get(place, 0)
@@ -30,63 +28,61 @@ def locate(text: str, place: str) -> tuple[int, int]:
 
 def repeated_members(text: str) -> Iterator[tuple[str, str]]:
     """Yield pointer and name of every member that its object already has."""
-    seen: set[str] = set()
-    objects: set[str] = set()
-    for where, _, name in _places(text):
-        if name is None:
-            # An object that starts at a place which was there before is a second one: its members are new.
-            if where in objects:
-                seen = {each for each in seen if not each.startswith(where + "/")}
-            objects.add(where)
+    for found in _places(text):
+        if found.repeated is not None:
+            yield found.pointer, found.repeated
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a value or member stands; ``repeated`` is the name of a member that its object already has."""
+
+    pointer: str
+    offset: int
+    repeated: str | None = None
+
+
+@dataclass(slots=True)
+class _Open:
+    """An object or array whose end was not seen yet."""
+
+    pointer: str
+    is_object: bool
+    names: set[str] = field(default_factory=set)
+    index: int = -1
+
+
+def _places(text: str) -> Iterator[_Place]:
+    """Yield the places of a JSON text in its order; of a text that is no JSON as many as can be found."""
+    stack: list[_Open] = []
+    here = ""
+    wanted = True  # whether the next sign begins an item, the name of a member or the document itself
+    for match in _SIGN.finditer(text):
+        sign = match.group()
+        inside = stack[-1] if stack else None
+        if sign in "}]":
+            if stack:
+                here = stack.pop().pointer
+            wanted = False
             continue
-        if where in seen:
-            yield where, name
-        seen.add(where)
-
-
-def _places(text: str) -> Iterator[tuple[str, int, str | None]]:
-    """Yield (pointer, offset, member name; None for items and the document) in the order of valid JSON."""
-    stack: list[tuple[str, int]] = []  # (pointer of the open object or array, next index or -1)
-    where = ""
-    position = 0
-    expect_name = False
-    match = _SIGN.search(text)
-    if match:
-        yield "", match.start(), None
-    while match := _SIGN.search(text, position):
-        sign, start = match.group(), match.start()
-        position = match.end()
-        if sign == '"':
-            string = _STRING.match(text, start)
-            if string is None:
+        if sign in ",:":
+            wanted = sign == ","
+            continue
+        if wanted and inside is not None and inside.is_object:
+            try:
+                name = json.loads(sign, strict=False)
+            except ValueError:
                 return
-            position = string.end()
-            if expect_name:
-                name = json.loads(string.group(), strict=False)
-                where = stack[-1][0] + pointer(name)
-                yield where, start, name
-                expect_name = False
-        elif sign == "{":
-            stack.append((where, -1))
-            expect_name = True
-        elif sign == "[":
-            stack.append((where, 0))
-            where = where + "/0"
-            following = _SIGN.search(text, position)
-            if following and following.group() != "]":
-                yield where, following.start(), None
-        elif sign in "}]":
-            if not stack:
+            if not isinstance(name, str):
                 return
-            where, _ = stack.pop()
-            expect_name = False
-        elif sign == "," and stack:
-            parent, index = stack[-1]
-            if index < 0:
-                expect_name = True
-            else:
-                stack[-1] = (parent, index + 1)
-                where = f"{parent}/{index + 1}"
-                following = _SIGN.search(text, position)
-                if following:
-                    yield where, following.start(), None
+            here = inside.pointer + pointer(name)
+            yield _Place(here, match.start(), name if name in inside.names else None)
+            inside.names.add(name)
+        elif wanted:
+            if inside is not None:
+                inside.index += 1
+                here = f"{inside.pointer}/{inside.index}"
+            yield _Place(here, match.start())
+        wanted = sign in "{["
+        if wanted:
+            stack.append(_Open(here, sign == "{"))

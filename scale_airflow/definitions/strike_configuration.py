@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from scale_airflow.definitions.documents import known_names, rows, structure, text_of
+from scale_airflow.definitions.documents import rows, structure, text_of
 from scale_airflow.definitions.faults import Faults, quote
 from scale_airflow.definitions.input_data import WorkspaceFacts
 from scale_airflow.definitions.name_patterns import matches, pattern_problem
@@ -97,8 +97,9 @@ def check_workspace_name(
     """Check that the workspace with this name exists and is active."""
     found = workspaces.get(name)
     if found is None:
-        message = f"There is no workspace {quote(name)}; {known_names('workspaces', workspaces)}."
-        faults.add(place, "workspace.unknown", message, near=(name, sorted(workspaces)))
+        message = f"There is no workspace {quote(name)}."
+        rule = "workspace.unknown"
+        faults.add_unknown(place, rule, message, what="workspaces", name=name, known=workspaces)
     elif not found.is_active:
         faults.add(place, "workspace.inactive", f"The workspace {quote(name)} is not active.")
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from scale_airflow.definitions import media_types
 from scale_airflow.definitions.clock import read_schedule
-from scale_airflow.definitions.documents import check_unique, known_names, rows, structure, text_of
+from scale_airflow.definitions.documents import check_unique, rows, structure, text_of
 from scale_airflow.definitions.faults import Faults, quote
 from scale_airflow.definitions.input_data import DataInput, WorkspaceFacts
 from scale_airflow.definitions.job_interface import InterfaceInput
@@ -59,8 +59,9 @@ class _FileRule:
         wanted = next((each for each in inputs if each.name == name), None)
         if wanted is None:
             names = [each.name for each in inputs]
-            message = f"There is no input {quote(name)}; {known_names('inputs', set(names))}."
-            faults.add(place, "trigger-rule.unknown-input", message, near=(name, names))
+            message = f"There is no input {quote(name)}."
+            rule = "trigger-rule.unknown-input"
+            faults.add_unknown(place, rule, message, what="inputs", name=name, known=names)
         elif wanted.type == "property":
             message = f"The input {quote(name)} is a property, but the rule passes a file to it."
             faults.add(place, "trigger-rule.property-input", message)
@@ -196,8 +197,9 @@ class ClockRule:
             place = f"/data/input_data/{index}/name"
             wanted = by_name.get(data.name)
             if wanted is None:
-                message = f"There is no input {quote(data.name)}; {known_names('inputs', by_name)}."
-                faults.add(place, "trigger-rule.unknown-input", message, near=(data.name, by_name))
+                message = f"There is no input {quote(data.name)}."
+                rule = "trigger-rule.unknown-input"
+                faults.add_unknown(place, rule, message, what="inputs", name=data.name, known=by_name)
             elif wanted.type != "property":
                 message = (
                     f"The input {quote(data.name)} takes files; a clock rule can only give property inputs."
