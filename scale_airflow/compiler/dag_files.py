@@ -104,17 +104,24 @@ def strike_dag_file(name: str, strike_id: int, title: str | None = None) -> DagF
 
 
 def clock_dag_file(
-    rule_id: int, name: str, schedule: str, start: datetime, title: str | None = None
+    rule_id: int, name: str, schedule: str, title: str | None = None, *, start: datetime | None = None
 ) -> DagFile:
     """Render a clock trigger rule.
 
     :param schedule: an ISO 8601 period such as ``PT1H``, aligned to midnight UTC.
-    :param start: when the rule was made or switched on (with a time zone): it never fires for a time before.
+    :param start: when the rule was made or switched on (with a time zone). It never fires for a time before;
+        without it, it fires at once for the last time that has passed.
     """
     source = _render(
         "clock trigger rule",
         "clock_dag",
-        {"name": name, "rule_id": rule_id, "schedule": schedule, "start": start.isoformat(), "title": title},
+        {
+            "name": name,
+            "rule_id": rule_id,
+            "schedule": schedule,
+            "title": title,
+            "start": None if start is None else start.isoformat(),
+        },
     )
     return DagFile.of(names.clock_dag_id(rule_id, name), source)
 

@@ -104,11 +104,11 @@ def strike_dag(*, name: str, strike_id: int, title: str | None) -> DAG:
     return dag
 
 
-def clock_dag(*, name: str, rule_id: int, schedule: str, start: str, title: str | None) -> DAG:
+def clock_dag(*, name: str, rule_id: int, schedule: str, title: str | None, start: str | None) -> DAG:
     """Build the DAG of a clock trigger rule.
 
     :param schedule: an ISO 8601 period such as ``PT1H``.
-    :param start: the moment (ISO 8601) before which the rule never fires.
+    :param start: the moment (ISO 8601) before which the rule never fires; None if there is none.
     """
     from scale_airflow.operators.scale_clock import ScaleClockOperator
     from scale_airflow.timetables.clock import ScaleClockTimetable
@@ -120,7 +120,7 @@ def clock_dag(*, name: str, rule_id: int, schedule: str, start: str, title: str 
         doc=None,
         tags=["scale", "scale clock"],
         schedule=ScaleClockTimetable(schedule),
-        start_date=isoparse(start),
+        start_date=_EPOCH if start is None else isoparse(start),
     )
     ScaleClockOperator(
         task_id=names.FIRE_TASK_ID,

@@ -105,6 +105,18 @@ def show(dag_ids: Iterable[str], session: Session) -> None:
     )
 
 
+def hidden_dags(dag_ids: Iterable[str], session: Session) -> set[str]:
+    """Return which of these DAGs are hidden; for hosts that keep copies of the generated files."""
+    from airflow.models.dag import DagModel
+    from sqlalchemy import select
+
+    return set(
+        session.scalars(
+            select(DagModel.dag_id).where(DagModel.dag_id.in_(list(dag_ids)), DagModel.is_stale.is_(True))
+        )
+    )
+
+
 def _import_dag(path: Path, dag_file: DagFile) -> Any:
     """Import the written file: what is published is what workers will load."""
     from airflow.sdk import DAG

@@ -45,7 +45,7 @@ def kinds(name: str, recipe: dict[str, Any], interface: dict[str, Any]) -> list[
         recipe_dag_file(name, name, 3, name, recipe),
         job_dag_file(name, name, 3, name, interface),
         strike_dag_file(name, 5, name),
-        clock_dag_file(6, name, "PT1H", START, name),
+        clock_dag_file(6, name, "PT1H", name, start=START),
     ]
 
 
