@@ -13,6 +13,7 @@ from typing import Any
 
 from airflow.cli.cli_config import (
     ARG_OUTPUT,
+    ARG_VERBOSE,
     ActionCommand,
     Arg,
     CLICommand,
@@ -125,7 +126,11 @@ def _action(name: str, module: str, summary: str, description: str = "", args: t
     function = f"scale_airflow.cli.{module}.{name.replace('-', '_')}_command"
     text = f"{summary}.\n\n{description}".rstrip()
     return ActionCommand(
-        name=name, help=summary, description=text, func=lazy_load_command(function), args=args
+        name=name,
+        help=summary,
+        description=text,
+        func=lazy_load_command(function),
+        args=(*args, ARG_VERBOSE),
     )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from scale_airflow.cli.session import action, show
+from scale_airflow.cli.session import action, load_auth_manager, show
 from scale_airflow.errors import InstallationError
 
 
@@ -73,6 +73,7 @@ def sync_perms_command(args: Any) -> None:
     from scale_airflow.api_plugin.permissions import sync_permissions
     from scale_airflow.api_plugin.users import is_fab
 
+    load_auth_manager()
     if not is_fab():
         raise InstallationError(
             "Airflow's auth manager is not FAB, so there are no permissions to make.",

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from scale_airflow.cli.session import action
+from scale_airflow.cli.session import logging_action
 
 
-@action
+@logging_action
 def node_command(args: Any) -> None:
     """Run the node agent until SIGTERM or Ctrl-C."""
     from scale_airflow.execution.agent import run_agent

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import functools
+import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
+from airflow.utils.cli import suppress_logs_and_warning
 from airflow.utils.providers_configuration_loader import providers_configuration_loaded
 
 from scale_airflow.errors import InstallationError, InvalidDocument, InvalidRequest, ScaleApiError, ScaleError
@@ -16,11 +19,16 @@ Action = Callable[[Any], None]
 
 
 def action(function: Action) -> Action:
-    """Turn a function of the parsed arguments into an action of ``airflow scale``.
+    """Turn a function of the parsed arguments into an action of ``airflow scale`` whose output is its result.
 
     An error that a user can do something about becomes lines on standard error and exit code 1; anything
-    else is a defect and keeps its stack trace.
+    else is a defect and keeps its stack trace. Log lines show with ``--verbose`` only.
     """
+    return suppress_logs_and_warning(logging_action(function))
+
+
+def logging_action(function: Action) -> Action:
+    """Turn a function into an action whose log lines are what its user looks at."""
 
     @functools.wraps(function)
     def run(args: Any) -> None:
@@ -29,8 +37,8 @@ def action(function: Action) -> Action:
         except ScaleError as error:
             stop(*explain(error))
         except BrokenPipeError:
-            # The reader of a pipe had enough: no reason to complain.
-            sys.stderr.close()
+            # The reader of a pipe had enough: no reason to complain, here or when Python flushes at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(0) from None
         except Exception as error:
             told = _database_trouble(error)
@@ -79,9 +87,20 @@ def _database_trouble(error: Exception) -> list[str] | None:
 
 def show(rows: Sequence[Mapping[str, Any]], output: str) -> None:
     """Print rows as Airflow's own commands do: ``table``, ``json``, ``yaml`` or ``plain``."""
+    if output == "json":
+        # Airflow's own turns every number into a string.
+        print(json.dumps(list(rows), indent=2, ensure_ascii=False))
+        return
     from airflow.cli.simple_table import AirflowConsole
 
     AirflowConsole().print_as(data=[dict(row) for row in rows], output=output)
+
+
+def load_auth_manager() -> None:
+    """Load the auth manager that Airflow is configured with, as the API server does when it starts."""
+    from airflow.api_fastapi.app import create_auth_manager
+
+    create_auth_manager()
 
 
 def read_text(name: str) -> str:

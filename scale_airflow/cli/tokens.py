@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from scale_airflow.cli.session import action, show
+from scale_airflow.cli.session import action, load_auth_manager, show
 from scale_airflow.errors import NotFound
 
 
@@ -17,6 +17,7 @@ def create_command(args: Any) -> None:
     from scale_airflow.services.tokens import create_token
     from scale_airflow.store.session import transaction
 
+    load_auth_manager()
     if by_name(args.username) is None:
         raise NotFound(f"Airflow has no active user {args.username!r}; `airflow users list` shows them.")
     expires = None
