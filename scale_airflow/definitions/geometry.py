@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import shapely
+from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from scale_airflow.definitions.documents import check_values
@@ -22,6 +23,7 @@ _DEPTHS = {
     "Polygon": 2,
     "MultiPolygon": 3,
 }
+_MAX_COORDINATE = 1e12
 _TYPES = [*_DEPTHS, "GeometryCollection", "Feature", "FeatureCollection"]
 
 
@@ -62,16 +64,12 @@ def read_footprint(geo_json: object, faults: Faults, place: str) -> Footprint | 
     if own:
         faults.extend(own.found)
         return None
-    try:
-        shapes = [_shape(each) for each in geometries]
-        whole = shapes[0] if len(shapes) == 1 else shapely.GeometryCollection(shapes)
-        if whole.is_empty:
-            faults.add(place, "geo-json.no-geometry", "The geometry has no coordinates.")
-            return None
-        return Footprint(_wkt(whole), _wkt(_center(whole)), properties)
-    except (shapely.errors.ShapelyError, ValueError, TypeError) as error:
-        faults.add(place, "geo-json.geometry", f"The geometry can't be read: {error}.")
+    with_heights = all(_has_heights(each) for each in geometries)
+    whole = _together(geometries, 3 if with_heights else 2)
+    if whole.is_empty:
+        faults.add(place, "geo-json.no-geometry", "The geometry has no coordinates.")
         return None
+    return Footprint(_wkt(whole), _wkt(_center(whole)), properties)
 
 
 def _collect(
@@ -166,36 +164,44 @@ def _check_coordinates(value: object, place: str, depth: int, kind: str, faults:
     if len(value) < 2 or len(numbers) != len(value):
         message = "A position must be an array of two or three numbers: longitude, latitude and height."
         faults.add(place, "geo-json.coordinates", message)
-    elif any(abs(each) > 1e300 for each in numbers):
-        faults.add(place, "geo-json.coordinates", "A coordinate is too large to be used.")
+    elif any(abs(each) > _MAX_COORDINATE for each in numbers):
+        message = f"A coordinate may be at most {_MAX_COORDINATE:g}, in degrees or metres."
+        faults.add(place, "geo-json.coordinates", message)
 
 
 def _smallest(kind: str, depth: int) -> int:
+    """Return how many items an array of coordinates needs; ``depth`` counts down to 0, a position."""
     if depth == 1 and kind in ("LineString", "MultiLineString"):
         return 2
-    return 4 if depth == 1 and kind in ("Polygon", "MultiPolygon") else 0
+    if depth == 1 and kind in ("Polygon", "MultiPolygon"):
+        return 4
+    return 1 if depth == 2 and kind == "MultiPolygon" else 0
 
 
-def _shape(geometry: Mapping[str, Any]) -> BaseGeometry:
-    from shapely.geometry import shape
-
-    return shape(_trimmed(geometry))
-
-
-def _trimmed(geometry: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the geometry with positions of equal length: three numbers if all have a height, else two."""
+def _has_heights(geometry: Mapping[str, Any]) -> bool:
+    """Say whether every position has a height."""
     if geometry["type"] == "GeometryCollection":
-        return {
-            "type": "GeometryCollection",
-            "geometries": [_trimmed(each) for each in geometry["geometries"]],
-        }
-    depth = _DEPTHS[geometry["type"]]
-    length = 3 if _all_have_height(geometry["coordinates"], depth) else 2
-    return {"type": geometry["type"], "coordinates": _cut(geometry["coordinates"], depth, length)}
+        return all(_has_heights(each) for each in geometry["geometries"])
+    return _are_long(geometry["coordinates"], _DEPTHS[geometry["type"]])
 
 
-def _all_have_height(value: Any, depth: int) -> bool:
-    return all(_all_have_height(each, depth - 1) for each in value) if depth else len(value) >= 3
+def _are_long(value: Any, depth: int) -> bool:
+    return all(_are_long(each, depth - 1) for each in value) if depth else len(value) >= 3
+
+
+def _shape(geometry: Mapping[str, Any], length: int) -> BaseGeometry:
+    """Return a checked geometry with positions of ``length`` numbers."""
+    if geometry["type"] == "GeometryCollection":
+        return _together(geometry["geometries"], length)
+    coordinates = _cut(geometry["coordinates"], _DEPTHS[geometry["type"]], length)
+    return shape({"type": geometry["type"], "coordinates": coordinates})
+
+
+def _together(geometries: Iterable[Mapping[str, Any]], length: int) -> BaseGeometry:
+    """Return the one geometry that is not empty, or all such in a collection."""
+    # Empty geometries have no dimension, so a collection with them can't be read back from its text.
+    shapes = [each for each in (_shape(geometry, length) for geometry in geometries) if not each.is_empty]
+    return shapes[0] if len(shapes) == 1 else shapely.GeometryCollection(shapes)
 
 
 def _cut(value: Any, depth: int, length: int) -> Any:
@@ -211,8 +217,8 @@ def _center(whole: BaseGeometry) -> BaseGeometry:
     center = whole.centroid
     if not whole.has_z:
         return center
-    heights = [z for _, _, z in shapely.get_coordinates(whole, include_z=True).tolist() if z == z]
-    return shapely.Point(center.x, center.y, sum(heights) / len(heights)) if heights else center
+    heights = shapely.get_coordinates(whole, include_z=True)[:, 2]
+    return shapely.Point(center.x, center.y, float(heights.mean()))
 
 
 def _wkt(geometry: BaseGeometry) -> str:

@@ -145,8 +145,8 @@ class ResultsManifest:
     def check(self, interface: JobInterface) -> ResultsManifest:
         """Check the outputs against the job interface; return the manifest without unknown outputs.
 
-        :raises InvalidDocument: every fault found: a required output is missing, or one file was given for a
-            ``files`` output or several for a ``file`` output.
+        :raises InvalidDocument: every fault found: a required output is missing or has no files, or one file
+            was given for a ``files`` output or several for a ``file`` output.
         """
         faults = Faults()
         kept = []
@@ -163,9 +163,9 @@ class ResultsManifest:
                 )
                 faults.add(f"/output_data/{index}", "results-manifest.file-or-files", message)
             kept.append(output)
-        provided = {output.name for output in kept}
+        produced = {output.name for output in kept if output.files}
         for each in interface.outputs:
-            if each.required and each.name not in provided:
+            if each.required and each.name not in produced:
                 message = f"The required output {quote(each.name)} was not produced."
                 faults.add("/output_data", "results-manifest.missing-output", message)
         faults.refuse(KIND, self.document)
