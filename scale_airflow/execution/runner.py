@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -105,6 +106,7 @@ class Execution:
     def run(self) -> ReportAnswer:
         """Run to the end; see :func:`run_execution`."""
         self._heart.start()
+        threading.Thread(target=_warm_up, name="scale-warm-up", daemon=True).start()
         try:
             report = self._phases()
             answer = self._report(report)
@@ -182,7 +184,6 @@ class Execution:
 
     def _wait(self, job: RunningJob) -> Ending:
         """Wait for the job's end, killing it when its time is up or it has to stop."""
-        _warm_up()
         next_disk_look = time.monotonic() + _DISK_LOOK
         try:
             while (ending := job.wait(min(_LOOK, max(0.01, self._end - time.monotonic())))) is None:
@@ -205,7 +206,7 @@ class Execution:
         return ending
 
     def _post(self, sink: OutputSink, run: JobRun) -> CompletionReport:
-        # Geometry libraries take a while to import, so this happens while the job runs.
+        # Not at the top: geometry libraries take a while to import, which happens while the job runs.
         from scale_airflow.execution.collect import collect_results
         from scale_airflow.execution.store_outputs import store_outputs
 

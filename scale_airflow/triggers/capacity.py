@@ -13,11 +13,14 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from scale_airflow.config import CONNECTION_ID
 from scale_airflow.errors import ScaleApiError
 from scale_airflow.execution.order import ClaimRequest
+from scale_airflow.hooks.async_client import AsyncScaleClient
 from scale_airflow.hooks.scale import ScaleHook
 
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 5.0
 _AWAY_PAUSE = 15.0
+# The request itself was refused: asking again can't help.
+_FINAL = (400, 404, 409, 410, 422)
 
 
 class CapacityTrigger(BaseTrigger):
@@ -32,7 +35,7 @@ class CapacityTrigger(BaseTrigger):
     """
 
     def __init__(self, request: dict[str, Any], connection_id: str = CONNECTION_ID):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.request = request
         self.connection_id = connection_id
 
@@ -46,29 +49,34 @@ class CapacityTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire once."""
         request = ClaimRequest.from_dict(self.request)
+        hook = ScaleHook(self.connection_id)
+        outcome: dict[str, Any] | None = None
+        while outcome is None:
+            # Anew each time: the secret may have been rotated meanwhile.
+            async with await hook.async_client() as client:
+                outcome = await self._wait(client, request)
+        yield TriggerEvent(outcome)  # type: ignore[no-untyped-call]
+
+    async def _wait(self, client: AsyncScaleClient, request: ClaimRequest) -> dict[str, Any] | None:
+        """Ask until there is something to fire; None where the server no longer accepts the secret."""
         pause = FIRST_PAUSE
         reason: str | None = None
-        async with await ScaleHook(self.connection_id).async_client() as client:
-            while True:
-                try:
-                    answer = await client.reserve(request)
-                except ScaleApiError as error:
-                    if _is_final(error):
-                        yield TriggerEvent({"ready": False, "reason": str(error)})
-                        return
-                    self.log.warning("Waiting for the API server: %s", error)
-                    pause = min(pause * 2, _AWAY_PAUSE)
-                else:
-                    if answer.ready:
-                        yield TriggerEvent({"ready": True, "reason": None})
-                        return
-                    if answer.reason != reason:
-                        reason = answer.reason
-                        self.log.info("The job waits: %s", reason)
-                    pause = min(pause * 1.5, LONGEST_PAUSE)
-                await asyncio.sleep(pause * random.uniform(0.6, 1.0))  # noqa: S311 - jitter, no secret
-
-
-def _is_final(error: ScaleApiError) -> bool:
-    """Tell whether asking again can't help: the request itself was refused."""
-    return error.status in (400, 404, 409, 410, 422)
+        while True:
+            try:
+                answer = await client.reserve(request)
+            except ScaleApiError as error:
+                if error.status in _FINAL:
+                    return {"ready": False, "reason": str(error)}
+                self.log.warning("Waiting for the API server: %s", error)
+                pause = min(pause * 2, _AWAY_PAUSE)
+                if error.status in (401, 403):
+                    await asyncio.sleep(pause)
+                    return None
+            else:
+                if answer.ready:
+                    return {"ready": True, "reason": None}
+                if answer.reason != reason:
+                    reason = answer.reason
+                    self.log.info("The job waits: %s", reason)
+                pause = min(pause * 1.5, LONGEST_PAUSE)
+            await asyncio.sleep(pause * random.uniform(0.6, 1.0))  # noqa: S311 - jitter, no secret

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Jobs as containers of the host's Docker engine."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import requests
+from docker import APIClient
+from docker.errors import DockerException, NotFound
+
+from scale_airflow.config import Settings
+from scale_airflow.errors import ExecutionFailure
+from scale_airflow.execution.backends.base import Checkpoint, JobRun, Output
+from scale_airflow.execution.backends.container import ContainerJob, explanation
+from scale_airflow.execution.backends.container_options import (
+    AGENT_LABEL,
+    EXECUTION_LABEL,
+    container_options,
+    host_options,
+    place_mount_points,
+)
+from scale_airflow.execution.command import build_argv
+from scale_airflow.execution.order import ExecutionOrder
+
+Connect = Callable[[], APIClient]
+KILLED = "killed"
+"""Name of the file in the scratch folder that says: the container was killed, nobody may go on with it."""
+_ENGINE_PATIENCE = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class DockerBackend:
+    """Runs jobs as containers.
+
+    :param connect: returns a new client of the engine; raises :class:`DockerException`.
+    :param connect_for_pull: returns, for an image's name, a client that is logged in to its registry.
+    :param agent_id: the id of this host's agent, as label on every container.
+    """
+
+    name = "docker"
+
+    def __init__(
+        self,
+        settings: Settings,
+        connect: Connect,
+        *,
+        agent_id: str,
+        connect_for_pull: Callable[[str], APIClient] | None = None,
+    ):
+        self._settings = settings
+        self._connect = connect
+        self._connect_for_pull = connect_for_pull or (lambda image: connect())
+        self._agent_id = agent_id
+        self._has_entrypoint = False
+        self._client: APIClient | None = None
+
+    def prepare(self, order: ExecutionOrder, checkpoint: Checkpoint) -> dict[str, Any]:
+        """Have the image on the host, pulled as ``[scale] docker_pull`` says; see :class:`Backend`."""
+        if not order.image:
+            raise ExecutionFailure("The job type has no Docker image, so it can't run in a container.")
+        self._client = client = self._reach_engine(checkpoint)
+        try:
+            facts = self._image(client, order.image, checkpoint)
+        except (DockerException, requests.RequestException) as error:
+            raise ExecutionFailure(f"The image {order.image} can't be used: {explanation(error)}") from error
+        self._has_entrypoint = bool((facts.get("Config") or {}).get("Entrypoint"))
+        digests = facts.get("RepoDigests") or []
+        name = order.image.partition("@")[0]
+        return {"image": digests[0] if digests else f"{name}@{facts['Id']}"}
+
+    def adopt(self, run: JobRun, output: Output) -> ContainerJob | None:
+        """Take over the execution's container, running or ended; see :class:`Backend`."""
+        client = self._engine()
+        wanted = [f"{EXECUTION_LABEL}={run.order.execution_id}", f"{AGENT_LABEL}={self._agent_id}"]
+        try:
+            found = client.containers(all=True, filters={"label": wanted})
+            usable = [each for each in found if each["State"] in ("running", "paused", "exited")]
+            if (run.scratch.root / KILLED).exists():
+                usable = []
+            for each in found:
+                if each not in usable[:1]:
+                    log.info("Removing the left container %s", each["Id"][:12])
+                    client.remove_container(each["Id"], force=True, v=True)
+        except (DockerException, requests.RequestException) as error:
+            raise ExecutionFailure(f"The Docker engine fails: {explanation(error)}") from error
+        (run.scratch.root / KILLED).unlink(missing_ok=True)
+        if not usable:
+            return None
+        log.info("Going on with container %s, which an earlier worker started", usable[0]["Id"][:12])
+        job = self._job(usable[0]["Id"], run, output)
+        job.follow_from_start()
+        return job
+
+    def start(self, run: JobRun, output: Output) -> ContainerJob:
+        """Create and start the container; see :class:`Backend`."""
+        client = self._engine()
+        command = build_argv(run.interface, list(run.arguments), has_entrypoint=self._has_entrypoint)
+        place_mount_points(run)
+        try:
+            host = host_options(
+                run,
+                network_mode=self._settings.docker_network_mode,
+                engine_cpus=int(client.info().get("NCPU") or 1),
+            )
+            created = client.create_container(
+                image=run.order.image,
+                command=command,
+                host_config=client.create_host_config(**host),
+                **container_options(run, agent_id=self._agent_id),
+            )
+        except (DockerException, requests.RequestException) as error:
+            raise ExecutionFailure(f"The container can't be made: {explanation(error)}") from error
+        log.info("Container %s of image %s", created["Id"][:12], run.order.image)
+        job = self._job(created["Id"], run, output)
+        try:
+            job.start()
+        except BaseException:
+            job.close()
+            raise
+        return job
+
+    def _job(self, container_id: str, run: JobRun, output: Output) -> ContainerJob:
+        return ContainerJob(self._connect, container_id, output, killed_note=run.scratch.root / KILLED)
+
+    def _engine(self) -> APIClient:
+        if self._client is None:
+            self._client = self._connect()
+        return self._client
+
+    def _reach_engine(self, checkpoint: Checkpoint) -> APIClient:
+        """Return a client, waiting a little for an engine that is being restarted."""
+        give_up = time.monotonic() + _ENGINE_PATIENCE
+        while True:
+            checkpoint()
+            try:
+                client = self._connect()
+                client.ping()
+                return client
+            except (DockerException, requests.RequestException) as error:
+                if time.monotonic() > give_up:
+                    raise ExecutionFailure(
+                        f"The Docker engine of this host can't be reached: {explanation(error)} "
+                        "Start it, or set [scale] docker_url."
+                    ) from error
+                log.warning("The Docker engine can't be reached, trying on: %s", explanation(error))
+            time.sleep(1.0)
+
+    def _image(self, client: APIClient, image: str, checkpoint: Checkpoint) -> dict[str, Any]:
+        """Return the image's facts, after a pull where the policy asks for one."""
+        policy = self._settings.docker_pull
+        facts = _inspect(client, image)
+        if policy == "always" or (policy == "missing" and facts is None):
+            try:
+                self._pull(image, checkpoint)
+            except (DockerException, requests.RequestException) as error:
+                if facts is None:
+                    raise
+                log.warning("The image %s can't be pulled, using the host's: %s", image, explanation(error))
+            facts = _inspect(client, image)
+        if facts is None:
+            raise ExecutionFailure(
+                f"The image {image} is not on this host, and [scale] docker_pull = {policy} did not bring it."
+            )
+        return facts
+
+    def _pull(self, image: str, checkpoint: Checkpoint) -> None:
+        log.info("Pulling image %s", image)
+        client = self._connect_for_pull(image)
+        try:
+            seen: dict[str, str] = {}
+            for step in client.pull(image, stream=True, decode=True):
+                checkpoint()
+                if "error" in step:
+                    raise DockerException(str(step["error"]))
+                status, layer = str(step.get("status", "")), str(step.get("id", ""))
+                if status and seen.get(layer) != status:
+                    seen[layer] = status
+                    log.info("%s%s", f"{layer}: " if layer else "", status)
+        finally:
+            client.close()
+
+
+def _inspect(client: APIClient, image: str) -> dict[str, Any] | None:
+    try:
+        return dict(client.inspect_image(image))  # type: ignore[no-untyped-call]
+    except NotFound:
+        return None
+
+
+def connect(docker_url: str) -> APIClient:
+    """Return a new client of the engine at this address.
+
+    :raises DockerException: if it can't be reached.
+    """
+    return APIClient(base_url=docker_url or None, version="auto")

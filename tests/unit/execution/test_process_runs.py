@@ -1,0 +1,423 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole executions with the process backend: real processes, a real (if small) HTTP server."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unit.execution.fake_runtime import (
+    FakeRuntime,
+    RecordingLog,
+    fake_runtime,
+    make_order,
+    make_settings,
+    stored_file,
+)
+
+from scale_airflow.execution.backends.process import ProcessBackend, process_executions
+from scale_airflow.execution.order import ExecutionOrder, OrderInput, OrderOutput, ReportAnswer
+from scale_airflow.execution.runner import Execution, ExecutionStopped
+from scale_airflow.hooks.client import RuntimeClient
+
+
+@pytest.fixture
+def runtime() -> Iterator[FakeRuntime]:
+    with fake_runtime() as server:
+        yield server
+
+
+class Bench:
+    """Runs orders against the fake server."""
+
+    def __init__(self, root: Path, runtime: FakeRuntime):
+        self.root, self.runtime, self.log = root, runtime, RecordingLog()
+        self.client = RuntimeClient(runtime.url, "secret")
+        self.executions: list[Execution] = []
+
+    def script(self, text: str) -> str:
+        """A Python program as the job's command."""
+        path = self.root / "job.py"
+        path.write_text(text)
+        return f"{sys.executable} {path}"
+
+    def order(self, program: str, arguments: str = "", **changes: Any) -> ExecutionOrder:
+        return make_order(self.root, self.script(program), arguments, **changes)
+
+    def run(self, order: ExecutionOrder, **settings: Any) -> ReportAnswer:
+        configured = make_settings(self.root, **settings)
+        api = self.client.execution(order.execution_id, order.token)
+        execution = Execution(order, api, ProcessBackend(configured), configured, self.log)
+        self.executions.append(execution)
+        return execution.run()
+
+    def failure(self) -> dict[str, Any]:
+        (report,) = self.runtime.bodies("/fail/")
+        return dict(report)
+
+    def completion(self) -> dict[str, Any]:
+        (report,) = self.runtime.bodies("/complete/")
+        return dict(report)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, runtime: FakeRuntime) -> Iterator[Bench]:
+    made = Bench(tmp_path, runtime)
+    yield made
+    made.client.close()
+    assert not (tmp_path / "work" / "job_exe_7").exists()
+    assert process_executions(tmp_path / "work") == {}
+
+
+def await_true(condition: Callable[[], Any], timeout: float = 10.0) -> Any:
+    end = time.monotonic() + timeout
+    while not (value := condition()):
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+    return value
+
+
+WRITE_RESULTS = """
+import json, os, sys
+out = sys.argv[-1]
+os.mkdir(out + "/sub")
+open(out + "/sub/a b.geojson", "w").write("{}")
+open(out + "/one.txt", "w").write("one")
+open(out + "/two.txt", "w").write("two")
+json.dump({"version": "1.1", "output_data": [
+    {"name": "area", "file": {"path": out + "/sub/a b.geojson", "geo_metadata": {
+        "data_started": "2020-01-01T00:00:00Z", "geo_json": {"type": "Point", "coordinates": [1, 2, 3]}}}},
+    {"name": "unknown", "file": {"path": "nothing"}},
+], "parse_results": [{"filename": "in.txt", "data_types": ["a"], "geo_metadata":
+    {"geo_json": {"type": "Feature", "properties": {"p": 1},
+                  "geometry": {"type": "Point", "coordinates": [1, 2]}}}}]
+}, open(out + "/results_manifest.json", "w"))
+print("ARTIFACT:list:one.txt")
+print("ARTIFACT:list:" + out + "/two.txt", file=sys.stderr)
+print("ARTIFACT:area:one.txt")
+"""
+
+
+def test_a_job_from_order_to_report(bench: Bench, tmp_path: Path, runtime: FakeRuntime) -> None:
+    source = stored_file(tmp_path, "2020/in.txt", b"hello")
+    order = bench.order(
+        WRITE_RESULTS,
+        "${in} ${-x :text} ${job_output_dir}",
+        inputs=(
+            OrderInput("in", "file", None, (source,)),
+            OrderInput("text", "property", "a b; $HOME 'q' \"d\" {{ x }}\n", ()),
+        ),
+        outputs=(
+            OrderOutput("area", "file", True, None, 1),
+            OrderOutput("list", "files", True, "text/x-special", 1),
+        ),
+    )
+    assert bench.run(order) == ReportAnswer("done", "well done")
+    report = bench.completion()
+    stored = tmp_path / "data" / order.output_path
+    area, files = report["outputs"]
+    assert (area["name"], area["is_list"]) == ("area", False)
+    assert area["files"] == [
+        {
+            "file_name": "a b.geojson",
+            "workspace_id": 1,
+            "path": f"{order.output_path}/sub/a b.geojson",
+            "file_size": 2,
+            "checksum": hashlib.sha256(b"{}").hexdigest(),
+            "media_type": "application/vnd.geo+json",
+            "data_started": "2020-01-01T00:00:00+00:00",
+            "data_ended": None,
+            "geo_json": {"type": "Point", "coordinates": [1, 2, 3]},
+        }
+    ]
+    assert [file["path"].rpartition("/")[2] for file in files["files"]] == ["one.txt", "two.txt"]
+    assert {file["media_type"] for file in files["files"]} == {"text/x-special"}
+    assert (stored / "sub" / "a b.geojson").read_text() == "{}"
+    assert (stored / "two.txt").read_text() == "two"
+    assert report["parse_results"][0]["meta_data"] == {"p": 1}
+    assert report["exit_code"] == 0
+    assert report["manifest"]["version"] == "1.1"
+    times = report["times"]
+    assert list(times.values()) == sorted(times.values())
+    assert None not in times.values()
+    shown = [beat["command_arguments"] for beat in runtime.bodies("/beat/")][-1]
+    assert "-x a b; $HOME" in shown
+    assert {authorization for *_, authorization in runtime.requests} == {"Bearer the-token-of-seven"}
+    assert "the-token" not in repr(order) + repr(bench.client) + bench.log.text
+
+
+def test_arguments_environment_and_directory_arrive_as_they_are(
+    bench: Bench, tmp_path: Path, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__SECRET", "not for jobs")
+    values = ["a b", "'\"", "$(touch /tmp/x); `id`", "{{ ds }}", "ä\n\tö", "-", "${x}", "\\", "*"]
+    order = bench.order(
+        "import sys, os, json, resource; print(json.dumps([sys.argv[1:], dict(os.environ), os.getcwd(),"
+        "resource.getrlimit(resource.RLIMIT_CORE), sys.stdin.read(), os.getsid(0) == os.getpid(),"
+        "os.listdir('/proc/self/fd')]))",
+        " ".join(f"${{p{n}}}" for n in range(len(values))) + " ${optional} end",
+        inputs=(
+            *(OrderInput(f"p{n}", "property", value, ()) for n, value in enumerate(values)),
+            OrderInput("optional", "property", None, ()),
+        ),
+        configuration={"env_vars": {"MY_VAR": "x y", "MY_TOKEN": "hush"}},
+    )
+    bench.run(order)
+    argv, environment, cwd, core, stdin, leads_session, descriptors = json.loads(runtime.output("stdout"))
+    assert argv == [*values, "end"]
+    work = str(tmp_path / "work" / "job_exe_7" / "outputs" / "output_work")
+    assert environment.pop("PATH") == os.environ["PATH"]
+    environment.pop("LC_CTYPE", None)
+    assert environment == {
+        "LANG": "C.UTF-8",
+        "HOME": work,
+        "TMPDIR": work,
+        "MY_VAR": "x y",
+        "MY_TOKEN": "hush",
+        "SCALE_EXECUTION": "7",
+    }
+    assert (cwd, core, stdin, leads_session) == (work, [0, 0], "", True)
+    assert len(descriptors) == 4  # the fourth is the listing's own
+    assert bench.completion()["environment"]["env_vars"] == {"MY_VAR": "x y", "MY_TOKEN": "***"}
+
+
+def test_inputs_are_where_scale_puts_them(bench: Bench, tmp_path: Path, runtime: FakeRuntime) -> None:
+    files = tuple(stored_file(tmp_path, f"{n}/x.txt", f"{n}".encode(), n) for n in (1, 2, 3))
+    order = bench.order(
+        "import sys, os, json; one, many = sys.argv[1:]\n"
+        "print(json.dumps([one, open(one).read(), many,"
+        "{name: open(many + '/' + name).read() for name in os.listdir(many)}]))",
+        "${one} ${many} ${none}",
+        inputs=(
+            OrderInput("one", "file", None, files[:1]),
+            OrderInput("many", "files", None, files),
+            OrderInput("none", "files", None, ()),
+        ),
+    )
+    bench.run(order)
+    folder = f"{tmp_path}/work/job_exe_7/inputs/input_data"
+    assert json.loads(runtime.output("stdout")) == [
+        f"{folder}/one/x.txt",
+        "1",
+        f"{folder}/many",
+        {"x.txt": "1", "1_x.txt": "2", "2_x.txt": "3"},
+    ]
+    assert (tmp_path / "data" / "1" / "x.txt").read_text() == "1"
+
+
+def test_a_missing_input_is_named_and_is_the_storage_fault(bench: Bench, tmp_path: Path) -> None:
+    file = stored_file(tmp_path, "gone.txt")
+    (tmp_path / "data" / "gone.txt").unlink()
+    bench.run(bench.order("", "${a}", inputs=(OrderInput("a", "file", None, (file,)),)))
+    report = bench.failure()
+    assert report["error_name"] == "nfs"
+    assert "input 'a', file 1 (gone.txt)" in report["message"]
+    assert report["exit_code"] is None
+    assert report["times"]["job_started"] is None
+
+
+def test_the_exit_code_goes_to_the_mapping(bench: Bench) -> None:
+    bench.run(bench.order("import sys; sys.exit(42)"))
+    report = bench.failure()
+    assert (report["error_name"], report["exit_code"]) == (None, 42)
+
+
+def test_a_signal_is_128_and_its_number(bench: Bench) -> None:
+    bench.run(bench.order("import os; os.kill(os.getpid(), 9)"))
+    assert bench.failure()["exit_code"] == 137
+    assert "memory" not in bench.failure()["message"]
+
+
+@pytest.mark.parametrize(("command", "code"), [("/no/such/program", 127), ("/etc/passwd", 126)])
+def test_a_command_that_cannot_run(
+    bench: Bench, tmp_path: Path, runtime: FakeRuntime, command: str, code: int
+) -> None:
+    bench.run(make_order(tmp_path, command))
+    assert bench.failure()["exit_code"] == code
+    assert command in runtime.output("stderr").decode()
+
+
+def test_process_jobs_need_the_installation_s_word(bench: Bench) -> None:
+    bench.run(bench.order(""), allow_process_jobs=False)
+    assert "allow_process_jobs" in bench.failure()["message"]
+
+
+def test_too_much_memory_is_told_apart(bench: Bench) -> None:
+    program = "import time; x = bytearray(b'x') * (300 << 20); time.sleep(30)"
+    bench.run(bench.order(program, mem_mib=128.0))
+    report = bench.failure()
+    assert report["exit_code"] == 137
+    assert "128 MiB of memory" in report["message"]
+
+
+def test_much_address_space_is_no_memory(bench: Bench) -> None:
+    program = "import mmap, time; m = mmap.mmap(-1, 8 << 30); time.sleep(1.2)"
+    assert bench.run(bench.order(program, mem_mib=128.0)).decision == "done"
+
+
+DAEMONIZE = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for depth in range(2):
+    if os.fork():
+        break
+    os.setsid()
+else:
+    if sys.argv[1] == "clean":
+        os.execve(sys.executable, [sys.executable, "-c", "import time; time.sleep(600)"], {})
+    time.sleep(600)
+print("forked", flush=True)
+time.sleep(float(sys.argv[2]))
+"""
+
+
+def running_below(work: Path) -> list[int]:
+    found = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                cwd = os.readlink(f"{entry.path}/cwd")
+            except OSError:
+                continue
+            if cwd.startswith(str(work)):
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["marked", "clean"])
+def test_a_timeout_kills_all_of_the_job(
+    bench: Bench, tmp_path: Path, kind: str, runtime: FakeRuntime
+) -> None:
+    started = time.monotonic()
+    bench.run(bench.order(DAEMONIZE, f"{kind} 600", timeout=1))
+    report = bench.failure()
+    assert report["error_name"] == "timeout"
+    assert "1 seconds" in report["message"]
+    assert runtime.output("stdout") == b"forked\n" * 2
+    assert time.monotonic() - started < 8
+    assert running_below(tmp_path) == []
+
+
+def test_daemons_die_with_their_job(bench: Bench, tmp_path: Path) -> None:
+    assert bench.run(bench.order(DAEMONIZE, "clean 0")).decision == "done"
+    assert running_below(tmp_path) == []
+
+
+def test_cancel_kills_and_reports_nothing(bench: Bench, tmp_path: Path, runtime: FakeRuntime) -> None:
+    def beat(body: Any) -> tuple[int, Any]:
+        return 200, {"continue": body["times"]["job_started"] is None, "reason": "The job was canceled."}
+
+    runtime.script["/beat"] = beat
+    started = time.monotonic()
+    with pytest.raises(ExecutionStopped, match="canceled"):
+        bench.run(bench.order(DAEMONIZE, "marked 600"))
+    assert time.monotonic() - started < 5
+    assert running_below(tmp_path) == []
+    assert runtime.bodies("/complete/") == runtime.bodies("/fail/") == []
+
+
+def test_a_token_that_is_no_longer_accepted_fences_the_job_off(bench: Bench, runtime: FakeRuntime) -> None:
+    runtime.script["/beat"] = (401, {"detail": "This token is over."})
+    with pytest.raises(ExecutionStopped, match="over"):
+        bench.run(bench.order("import time; time.sleep(600)"))
+
+
+def test_kill_from_another_thread(bench: Bench, runtime: FakeRuntime) -> None:
+    def killer() -> None:
+        runtime.wait_for(lambda: runtime.output("stdout"))
+        bench.executions[0].kill("the task was killed")
+
+    thread = threading.Thread(target=killer)
+    thread.start()
+    with pytest.raises(ExecutionStopped, match="the task was killed"):
+        bench.run(bench.order("import time; print('up', flush=True); time.sleep(600)"))
+    thread.join()
+
+
+def test_the_job_dies_with_its_worker(tmp_path: Path, runtime: FakeRuntime) -> None:
+    worker = os.fork()
+    if worker == 0:
+        os.setsid()
+        try:
+            bench = Bench(tmp_path, runtime)
+            bench.run(bench.order("import time; print('up', flush=True); time.sleep(600)"))
+        finally:
+            os._exit(1)
+    runtime.wait_for(lambda: runtime.bodies("/log/"))
+    assert process_executions(tmp_path / "work").keys() == {7}
+    os.kill(worker, signal.SIGKILL)
+    os.waitpid(worker, 0)
+    await_true(lambda: not running_below(tmp_path))
+    assert await_true(lambda: process_executions(tmp_path / "work") == {})
+
+
+def test_the_report_waits_for_the_server(bench: Bench, runtime: FakeRuntime) -> None:
+    answers = [(503, {"detail": "away"})] * 5 + [(200, ReportAnswer("done", "").to_dict())]
+    runtime.script["/complete"] = lambda body: answers.pop(0)
+    runtime.script["/beat"] = (500, {})
+    assert bench.run(bench.order("")).decision == "done"
+    reports = runtime.bodies("/complete/")
+    assert len(reports) == 6
+    assert all(report == reports[0] for report in reports)
+
+
+def test_a_full_work_folder_is_said_before(bench: Bench) -> None:
+    bench.run(bench.order("", disk_mib=1e12))
+    report = bench.failure()
+    assert report["error_name"] == "filesystem-io"
+    assert "MiB of disk" in report["message"]
+
+
+def test_a_directory_outside_the_allowed_roots_is_not_used(bench: Bench, tmp_path: Path) -> None:
+    bench.run(bench.order(""), allowed_roots=(tmp_path / "elsewhere",))
+    report = bench.failure()
+    assert report["error_name"] == "nfs"
+    assert "allowed_roots" in report["message"]
+
+
+def test_what_an_earlier_start_left_is_no_result(bench: Bench, tmp_path: Path) -> None:
+    left = tmp_path / "work" / "job_exe_7" / "outputs" / "output_data"
+    left.mkdir(parents=True)
+    (left / "results_manifest.json").write_text("broken")
+    assert bench.run(bench.order("")).decision == "done"
+
+
+def test_nothing_stays_stored_of_an_execution_that_fails(bench: Bench, tmp_path: Path) -> None:
+    order = bench.order(
+        "print('ARTIFACT:list:a'); print('ARTIFACT:list:b')\n"
+        "import sys\nfor n in 'ab': open(sys.argv[1] + '/' + n, 'w').write(n)",
+        "${job_output_dir}",
+        outputs=(OrderOutput("list", "files", True, None, 1),),
+    )
+    taken = tmp_path / "data" / order.output_path / "b"
+    taken.parent.mkdir(parents=True)
+    taken.write_text("other")
+    bench.run(order)
+    report = bench.failure()
+    assert report["error_name"] == "nfs"
+    assert "'b'" in report["message"]
+    assert [entry.name for entry in taken.parent.iterdir()] == ["b"]
+
+
+def test_a_flood_of_output_is_cut_and_the_job_goes_on(bench: Bench, runtime: FakeRuntime) -> None:
+    order = bench.order(
+        "import sys\nfor n in range(40000): print('x' * 99)\nprint('ARTIFACT:a:out')\n"
+        "open(sys.argv[1] + '/out', 'w')",
+        "${job_output_dir}",
+        outputs=(OrderOutput("a", "file", True, None, 1),),
+        max_log_bytes=1 << 20,
+    )
+    assert bench.run(order).decision == "done"
+    output = runtime.output("stdout")
+    assert output.startswith((b"x" * 99 + b"\n") * 10_000)
+    assert output.endswith(b"[scale] Output above 1048576 bytes is not kept.\n")
+    assert len(output) < (1 << 20) + 100
