@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import select
+import socket
 import threading
 import time
 from typing import Any
@@ -29,6 +30,8 @@ class Tick:
 
     def __init__(self) -> None:
         self._stop = threading.Event()
+        # Written to by stop(), so that a wait for the database's notifications ends at once.
+        self._bell, self._ring = socket.socketpair()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -39,8 +42,11 @@ class Tick:
     def stop(self) -> None:
         """End the thread and wait for it: a transaction that has begun is finished."""
         self._stop.set()
+        self._ring.send(b"!")
         if self._thread is not None:
             self._thread.join(timeout=30)
+        self._bell.close()
+        self._ring.close()
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -76,9 +82,20 @@ class Tick:
                     with transaction() as session:
                         hide_old_revisions(session)
                     tidied = now
-                _wait_for_work(connection, found.tick_interval)
+                self._wait_for_work(connection, found.tick_interval)
         finally:
             connection.close()
+
+    def _wait_for_work(self, connection: Any, seconds: float) -> None:
+        """Wait until a transaction says that there is work, the interval is over, or the end has come.
+
+        The query proves that the connection, and with it the lock, is still there.
+        """
+        select.select([connection, self._bell], [], [], seconds)
+        connection.poll()
+        connection.notifies.clear()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
 
 
 def _dispatch_all(found: Settings) -> None:
@@ -87,18 +104,6 @@ def _dispatch_all(found: Settings) -> None:
             taken = dispatch(session, found)
         if taken < BATCH:
             return
-
-
-def _wait_for_work(connection: Any, seconds: float) -> None:
-    """Wait until a transaction says that there is work, or the interval is over; also keeps the lock honest.
-
-    The query proves that the connection, and with it the lock, is still there.
-    """
-    select.select([connection], [], [], seconds)
-    connection.poll()
-    connection.notifies.clear()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
 
 
 def _listening_connection() -> Any:
