@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from dateutil.parser import isoparse
@@ -32,8 +33,8 @@ UNLIMITED = 1_000_000
 #: Airflow starts tasks by weight, high first; Scale by priority, low first.
 HIGHEST_WEIGHT = 1_000_000
 DEFAULT_PRIORITY = 100
-# Between two tries of Strike's tasks, when the API server could not be reached.
-_STRIKE_RETRY_DELAY = timedelta(seconds=5)
+# Between two tries of Strike's and the clock's tasks, when the API server could not be reached.
+_RETRY_DELAY = timedelta(seconds=5)
 # Any moment before the first run will do; it must be the same each time the file is read.
 _EPOCH = datetime(2020, 1, 1, tzinfo=timezone.utc)
 
@@ -86,9 +87,7 @@ def strike_dag(*, name: str, strike_id: int, title: str | None) -> DAG:
         title=title,
         doc=strike_page(name, strike_id, title),
         tags=["scale", "scale strike"],
-        schedule="@continuous",
-        start_date=_EPOCH,
-        max_active_runs=1,
+        wanted={"schedule": "@continuous", "start_date": _EPOCH, "max_active_runs": 1},
     )
     common: dict[str, Any] = {
         "dag": dag,
@@ -96,7 +95,8 @@ def strike_dag(*, name: str, strike_id: int, title: str | None) -> DAG:
         "strike_id": strike_id,
         "owner": "scale",
         "retries": RETRIES,
-        "retry_delay": _STRIKE_RETRY_DELAY,
+        "retry_delay": _RETRY_DELAY,
+        "execution_timeout": None,
     }
     watch = StrikeSensor(task_id=names.WATCH_TASK_ID, **common)
     ingest = ScaleIngestOperator(task_id=names.INGEST_TASK_ID, **common)
@@ -119,8 +119,10 @@ def clock_dag(*, name: str, rule_id: int, schedule: str, title: str | None, star
         title=title,
         doc=None,
         tags=["scale", "scale clock"],
-        schedule=ScaleClockTimetable(schedule),
-        start_date=_EPOCH if start is None else isoparse(start),
+        wanted={
+            "schedule": ScaleClockTimetable(schedule),
+            "start_date": _EPOCH if start is None else isoparse(start),
+        },
     )
     ScaleClockOperator(
         task_id=names.FIRE_TASK_ID,
@@ -128,8 +130,9 @@ def clock_dag(*, name: str, rule_id: int, schedule: str, title: str | None, star
         dag=dag,
         task_group=dag.task_group,
         owner="scale",
-        retries=3,
-        retry_delay=_STRIKE_RETRY_DELAY,
+        # The moment is reported however late: the API server takes each one once.
+        retries=RETRIES,
+        retry_delay=_RETRY_DELAY,
     )
     return dag
 
@@ -165,7 +168,7 @@ def scale_recipe_dag(
         doc=recipe_page(recipe.name, version, None, title, recipe.document),
         tags=["scale", "scale recipe"],
         form=recipe.document,
-        **dag_kwargs,
+        wanted=dag_kwargs,
     )
     _add_recipe_tasks(dag, RecipeGraph.of(recipe.definition), user_recipe=recipe)
     return dag
@@ -179,7 +182,7 @@ def _dag(
     doc: str | None,
     tags: list[str],
     form: Mapping[str, Any] | None = None,
-    **dag_kwargs: Any,
+    wanted: Mapping[str, Any] = MappingProxyType({}),
 ) -> DAG:
     from airflow.sdk import DAG, Param
 
@@ -199,7 +202,7 @@ def _dag(
         # A run of a revision stays with it, whatever the installation's default for clears is.
         "rerun_with_latest_version": False,
     }
-    return DAG(dag_id, **{**settings, **dag_kwargs})
+    return DAG(dag_id, **{**settings, **wanted})
 
 
 def _add_recipe_tasks(dag: DAG, graph: RecipeGraph, *, user_recipe: UserRecipe | None = None) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,13 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from scale_airflow.compiler import names
-from scale_airflow.compiler.dag_files import DagFile, job_dag_file, recipe_dag_file, strike_dag_file
+from scale_airflow.compiler.dag_files import (
+    DagFile,
+    clock_dag_file,
+    job_dag_file,
+    recipe_dag_file,
+    strike_dag_file,
+)
 from scale_airflow.engine.publishing import hide, publish, show
 from scale_airflow.engine.runs import cancel_tasks, create_run
 from scale_airflow.errors import EngineError
@@ -90,6 +97,18 @@ def test_an_edited_strike_replaces_its_file(session: Session, database: str, dag
     assert row.max_active_runs == 1
     assert row.timetable_summary == "@continuous"
     assert (dags_dir / after.dag_id / ".airflowignore").read_text() == f"{before.file_name}\n"
+
+
+def test_a_clock_rule_waits_for_its_next_whole_period(
+    session: Session, database: str, dags_dir: Path
+) -> None:
+    start = datetime.now(timezone.utc)
+    dag_file = clock_dag_file(7, "each hour", "PT1H", "Maps", start=start)
+    publish(dag_file)
+    row = dag_row(session, dag_file.dag_id)
+    full_hour = start.replace(minute=0, second=0, microsecond=0)
+    assert row.next_dagrun_create_after == full_hour + timedelta(hours=1)
+    assert row.timetable_summary == "PT1H"
 
 
 def test_threads_may_publish_the_same_dag_at_once(session: Session, database: str, dags_dir: Path) -> None:
