@@ -6,11 +6,11 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import json
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from scale_airflow.definitions.faults import Faults, nearest, pointer, quote
+from scale_airflow.definitions.faults import Faults, nearest, quote
+from scale_airflow.definitions.json_values import MAX_DEPTH, check_values
 from scale_airflow.definitions.schema_check import Check, compile_schema
 from scale_airflow.definitions.source import repeated_members
 from scale_airflow.errors import Fault, InvalidDocument
@@ -25,9 +25,6 @@ __all__ = [
     "strings",
     "text_of",
 ]
-
-MAX_DEPTH = 64
-"""Objects and arrays may be nested this deep; Scale's own documents need about ten levels."""
 
 _VERSIONS: Mapping[str, tuple[str, ...]] = {"results-manifest": ("1.0", "1.1")}
 _LATEST = "1.0"
@@ -79,67 +76,6 @@ def load_json(text: str | bytes) -> Any:
     return document
 
 
-def check_values(document: object) -> list[Fault]:
-    """Return a fault for every value that JSON, PostgreSQL or a terminal could not hold.
-
-    These are NaN and infinite numbers, NUL characters and lone surrogates in texts, nesting deeper than
-    :data:`MAX_DEPTH`, and Python values that are no JSON. The work is proportional to the document's size.
-    """
-    faults = Faults()
-    level: list[tuple[tuple[Any, Any] | None, Any]] = [(None, document)]
-    for _ in range(MAX_DEPTH + 1):
-        inner: list[tuple[tuple[Any, Any] | None, Any]] = []
-        for place, value in level:
-            kind = type(value)
-            if kind is str:
-                if not value.isascii() or "\0" in value:
-                    _check_text(value, place, faults)
-            elif kind is dict:
-                for name, member in value.items():
-                    if type(name) is not str:
-                        message = f"A field's name must be a string, but one is a {type(name).__name__}."
-                        faults.add(_pointer(place), "document.not-json-value", message)
-                        continue
-                    if not name.isascii() or "\0" in name:
-                        _check_text(name, (place, name), faults)
-                    inner.append(((place, name), member))
-            elif kind is list:
-                inner.extend(((place, index), item) for index, item in enumerate(value))
-            elif kind is float:
-                if not math.isfinite(value):
-                    faults.add(_pointer(place), "document.not-finite", f"{value} is not a number of JSON.")
-            elif kind is not int and kind is not bool and value is not None:
-                message = f"A Python {kind.__name__} is not a value of JSON."
-                faults.add(_pointer(place), "document.not-json-value", message)
-        if not inner:
-            break
-        level = inner
-    else:
-        place = level[0][0]
-        message = f"Objects and arrays may be nested at most {MAX_DEPTH} levels deep."
-        faults.add(_pointer(place[0] if place else None), "document.too-deep", message)
-    return list(faults.in_order(document))
-
-
-def _pointer(place: tuple[Any, Any] | None) -> str:
-    parts = []
-    while place is not None:
-        place, part = place
-        parts.append(part)
-    return pointer(*reversed(parts))
-
-
-def _check_text(value: str, place: tuple[Any, Any] | None, faults: Faults) -> None:
-    where = _pointer(place).encode("utf-8", "backslashreplace").decode()
-    if "\0" in value:
-        faults.add(where, "document.unstorable-text", "A text may not contain the character NUL (\\u0000).")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        message = "A text may not contain half of a surrogate pair (\\ud800 to \\udfff alone)."
-        faults.add(where, "document.unstorable-text", message)
-
-
 @functools.cache
 def schema(name: str) -> Any:
     """Return the JSON Schema of a document, e.g. ``"job-interface-1.0"``."""
@@ -148,7 +84,7 @@ def schema(name: str) -> Any:
 
 
 @functools.cache
-def _check(name: str, required: tuple[str, ...] | None) -> Check:
+def _compiled(name: str, required: tuple[str, ...] | None) -> Check:
     whole = schema(name)
     return compile_schema(whole if required is None else {**whole, "required": list(required)})
 
@@ -175,7 +111,7 @@ def structure(
     if any(fault.rule in ("document.too-deep", "document.not-json-value") for fault in faults.found):
         return faults
     latest = _VERSIONS.get(kind, (_LATEST,))[-1]
-    _check(f"{kind}-{version or latest}", required)(document, None, faults)
+    _compiled(f"{kind}-{version or latest}", required)(document, None, faults)
     return faults
 
 

@@ -71,7 +71,7 @@ def with_choice(message: str, what: str, name: str, known: Collection[str]) -> s
     shown = ", ".join(quote(each) for each in first[:_MAX_LISTED])
     more = f" and {len(known) - _MAX_LISTED} more" if len(known) > _MAX_LISTED else ""
     meant = nearest(name, first)
-    return f"{message} The {what} are {shown}{more}." + (f" Did you mean {quote(meant)}?" if meant else "")
+    return f"{message} Known {what}: {shown}{more}." + (f" Did you mean {quote(meant)}?" if meant else "")
 
 
 def describe(value: object, *, hidden: bool = False) -> str:
@@ -122,6 +122,9 @@ class Faults:
             return
         if near is not None and (meant := nearest(*near)) is not None:
             message = f"{message} Did you mean {quote(meant)}?"
+        if not path.isascii():
+            # A name with a lone surrogate could not be sent or stored.
+            path = path.encode("utf-8", "backslashreplace").decode()
         self.found.append(Fault(path, message, rule))
 
     def add_unknown(
@@ -143,7 +146,7 @@ class Faults:
         """Return the faults in the order of their places in ``document``."""
         ordered = sorted(self.found, key=_Places(document).key)
         if self.uncounted:
-            more = f"{self.uncounted} more faults are not listed; correct these first."
+            more = f"{self.uncounted} more {'faults are' if self.uncounted > 1 else 'fault is'} not listed."
             ordered.append(Fault("", more, "document.too-many-faults"))
         return tuple(ordered)
 

@@ -11,8 +11,8 @@ import shapely
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
-from scale_airflow.definitions.documents import check_values
 from scale_airflow.definitions.faults import Faults, describe, quote, quote_all
+from scale_airflow.definitions.json_values import check_values
 
 KIND = "GeoJSON"
 _DEPTHS = {
