@@ -123,7 +123,7 @@ def airflow(port: int, words: Sequence[str]) -> NoReturn:
     found = [each for each in instances.running() if each.port == port]
     if not found:
         raise DemoError(f"No demo runs on port {port}.", "Start one: make demo")
-    program = [sys.executable, "-m", "airflow", *words]
+    program = [sys.executable, "-I", "-m", "airflow", *words]
     os.execve(sys.executable, program, found[0].environment)
 
 

@@ -87,8 +87,8 @@ class Client:
             for name in HEALTHY:
                 if states[name]["status"] != "healthy":
                     return f"a healthy {name.replace('_', ' ')}"
-            if not self.get("nodes/", is_active=True)["results"]:
-                return "an active node"
+            if not self.get("status/").get("resources", {}).get("total", {}).get("cpus"):
+                return "a node agent"
         except requests.ConnectionError:
             return "the API server"
         except (requests.RequestException, ValueError, KeyError) as error:

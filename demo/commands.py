@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run several commands of ``airflow`` in one process: importing Airflow takes longer than any of them.
 
-``python -m demo.commands`` reads a JSON array of argument lists from standard input, so that no password
+``python demo/commands.py`` reads a JSON array of argument lists from standard input, so that no password
 shows in a list of processes.
 """
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from demo.environment import airflow_environment
 from demo.errors import DemoError
 
 SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer", "node")
+CHECKOUT = Path(__file__).resolve().parent.parent
 Tell = Callable[[str], None]
 
 
@@ -166,10 +168,12 @@ class Installation:
         )
         self._write_private("environment.json", {**environment, **options})
         script = self.folder / "airflow.sh"
+        # The caller's working folder stays, for the files that it names.
         script.write_text(
             "#!/bin/sh\n# Airflow's command line for this demo, e.g.: airflow.sh scale check\n"
-            f'cd "{Path(__file__).resolve().parent.parent}" && '
-            f'exec "{sys.executable}" -m demo airflow --port {self.port} -- "$@"\n'
+            f"exec {shlex.quote(sys.executable)} -c 'import sys; sys.path.insert(0, sys.argv.pop(1)); "
+            f"from demo.__main__ import main; sys.exit(main())' {shlex.quote(str(CHECKOUT))} "
+            f'airflow --port {self.port} -- "$@"\n'
         )
         script.chmod(0o755)
 
@@ -184,9 +188,10 @@ class Installation:
         :raises DemoError: with the end of the output, when one fails.
         """
         done = subprocess.run(
-            [sys.executable, "-m", "demo.commands"],
+            [sys.executable, "-I", "-u", str(CHECKOUT / "demo" / "commands.py")],
             input=json.dumps([list(command) for command in commands]),
-            env={**self.environment, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
+            env=self.environment,
+            cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -217,8 +222,9 @@ class Installation:
         (self.folder / "services.json").write_text(json.dumps(list(services.items())))
         supervisor = processes.spawn(
             [sys.executable, "-m", "demo.supervisor", str(self.folder)],
-            {**self.environment, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
+            self.environment,
             self.logs / "supervisor.log",
+            CHECKOUT,
         )
         processes.remember(self.folder / "pids" / "supervisor.json", supervisor.pid)
         deadline = time.monotonic() + patience

@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from demo.errors import DemoError
-from demo.installation import Installation
+from demo.installation import CHECKOUT, Installation
 
-CHECKOUT = Path(__file__).resolve().parent.parent
 STATE = CHECKOUT / ".demo"
 CREDENTIALS = STATE / "credentials.json"
 FIRST_PORT = 8080

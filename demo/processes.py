@@ -19,12 +19,15 @@ MARKER = "SCALE_DEMO"
 """Environment variable of every process of an instance: the instance's folder."""
 
 
-def spawn(command: Sequence[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
-    """Start a process in a session of its own, its output at the end of ``log``."""
+def spawn(
+    command: Sequence[str], environment: Mapping[str, str], log: Path, folder: Path
+) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own, working in ``folder``, its output at the end of ``log``."""
     with log.open("ab") as output:
         return subprocess.Popen(
             list(command),
             env=dict(environment),
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

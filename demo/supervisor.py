@@ -36,7 +36,7 @@ class Service:
         """Start it, and write its pid file."""
         self.starts = [moment for moment in self.starts if moment > time.monotonic() - PERIOD]
         self.starts.append(time.monotonic())
-        self.process = processes.spawn(self.command, os.environ, folder / "logs" / f"{self.name}.log")
+        self.process = processes.spawn(self.command, os.environ, folder / "logs" / f"{self.name}.log", folder)
         processes.remember(folder / "pids" / f"{self.name}.json", self.process.pid)
 
     @property
