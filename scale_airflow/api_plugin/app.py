@@ -42,6 +42,7 @@ ROUTERS = (
     "runtime",
     "runtime_strikes",
     "runtime_clock",
+    "runtime_clock",
 )
 """Modules of ``routers/``, in the order in which the documentation shows them."""
 
@@ -65,6 +66,7 @@ def create_app(with_tick: bool = True) -> FastAPI:
         redirect_slashes=False,
         lifespan=_lifespan(with_tick),
         default_response_class=Reply,
+        generate_unique_id_function=_operation_id,
         openapi_tags=documentation.TAGS,
     )
     errors.install(app)
@@ -98,6 +100,11 @@ def include(app: FastAPI, router: APIRouter) -> None:
 def endpoints(app: FastAPI) -> Iterator[APIRoute]:
     """Yield every endpoint of the application."""
     return (route for route in app.routes if isinstance(route, APIRoute))
+
+
+def _operation_id(route: APIRoute) -> str:
+    """Return the name of an operation: its module's, then its function's."""
+    return f"{route.endpoint.__module__.rpartition('.')[2]}_{route.name}"
 
 
 def _lifespan(with_tick: bool) -> Any:

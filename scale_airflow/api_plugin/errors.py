@@ -73,8 +73,10 @@ def _scale_error(request: Request, error: Exception) -> Reply:
         # Not "Basic": a browser would ask for a password and then send it along with every request.
         headers["WWW-Authenticate"] = "Bearer"
     if status == 503:
-        log.error("%s %s could not be served: %s", request.method, request.url.path, error, exc_info=error)
-        if not isinstance(error, InstallationError):
+        known = isinstance(error, InstallationError)
+        place = (request.method, request.url.path)
+        log.error("%s %s could not be served: %s", *place, error, exc_info=None if known else error)
+        if not known:
             headers.update(RETRY)
     faults: Sequence[Fault] = getattr(error, "faults", ())
     return refusal(status, str(error), [fault.as_dict() for fault in faults], headers)

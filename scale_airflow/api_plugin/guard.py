@@ -10,7 +10,7 @@ from fastapi import Request
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from scale_airflow.api_plugin.errors import BodyTooLargeError, BodyEncodingError, unexpected
+from scale_airflow.api_plugin.errors import BodyEncodingError, BodyTooLargeError, unexpected
 from scale_airflow.api_plugin.replies import refusal
 from scale_airflow.errors import InvalidRequest, ScaleError
 

@@ -14,7 +14,9 @@ from typing import Annotated, Any
 from dateutil.parser import isoparse
 from dateutil.relativedelta import relativedelta
 from fastapi import Path, Query
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
 
 from scale_airflow.store.base import utcnow
 
@@ -141,16 +143,25 @@ PathId = Annotated[Identifier, Path(description="The unique identifier.")]
 """An identifier in the path; what can't be one is 404."""
 
 
-def choice(*allowed: str) -> Any:
-    """Return the type of a parameter that must be one of these texts."""
+class OneOf:
+    """Annotates a parameter that must be one of these texts: ``Annotated[str | None, OneOf("A", "B")]``."""
 
-    def check(value: Any) -> Any:
+    def __init__(self, *allowed: str):
+        self.allowed = allowed
+
+    def _check(self, value: Any) -> Any:
         if value == "":
             return None
-        if value not in allowed:
-            raise ValueError(f"This must be one of {', '.join(allowed)}.")
+        if value not in self.allowed:
+            raise ValueError(f"This must be one of {', '.join(self.allowed)}.")
         return value
 
-    return Annotated[
-        str | None, BeforeValidator(check), WithJsonSchema({"type": "string", "enum": list(allowed)})
-    ]
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Tell pydantic how to check a value."""
+        return no_info_before_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Tell the OpenAPI document which values there are."""
+        return {"type": "string", "enum": list(self.allowed)}

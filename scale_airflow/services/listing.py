@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, func
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from scale_airflow.definitions.faults import nearest, quote, quote_all
 from scale_airflow.errors import Fault, InvalidRequest
 
 T = TypeVar("T")
+OrderField = str | ColumnElement[Any]
+"""What a field of an answer is in the database: the path of an attribute, or a column."""
+
 MAX_ORDER = 20
 
 
@@ -81,7 +84,7 @@ def fetch(
     statement: Select[tuple[T]],
     window: Window,
     *,
-    fields: Mapping[str, str],
+    fields: Mapping[str, OrderField],
     default: Sequence[str],
     options: Sequence[Any] = (),
 ) -> Found[T]:
@@ -93,12 +96,12 @@ def fetch(
     :param options: loader options for what the answer shows of related things.
     :raises InvalidRequest: for a field that can't be ordered by, or a page past the end.
     """
-    names = _checked(window.order, fields) or tuple(default)
-    count = session.scalar(select(func.count()).select_from(statement.order_by(None).subquery())) or 0
+    names = order_of(window, fields, default)
+    count = session.scalar(statement.with_only_columns(func.count(), maintain_column_froms=True)) or 0
     offset = page_offset(window, count)
     if not count:
         return Found(0, ())
-    ordered = _Order(statement, fields).by(names).options(*options)
+    ordered = in_order(statement, names, fields).options(*options)
     rows = session.scalars(ordered.offset(offset).limit(window.page_size)).unique().all()
     return Found(count, rows)
 
@@ -125,7 +128,12 @@ def one_page(items: Sequence[T], window: Window) -> Found[T]:
     return Found(len(items), items[offset : offset + window.page_size])
 
 
-def _checked(order: Sequence[str], fields: Mapping[str, str]) -> tuple[str, ...]:
+def order_of(window: Window, fields: Mapping[str, OrderField], default: Sequence[str]) -> tuple[str, ...]:
+    """Return the names to order by: the window's, or the default ones.
+
+    :raises InvalidRequest: naming the fields that exist, if one does not.
+    """
+    order = window.order or tuple(default)
     faults = []
     for name in order[: MAX_ORDER + 1]:
         bare = name.removeprefix("-")
@@ -144,10 +152,15 @@ def _checked(order: Sequence[str], fields: Mapping[str, str]) -> tuple[str, ...]
     return tuple(dict.fromkeys(order))
 
 
+def in_order(statement: Select[Any], names: Sequence[str], fields: Mapping[str, OrderField]) -> Select[Any]:
+    """Return the statement ordered by the named fields, and by the id of its first class at the end."""
+    return _Order(statement, fields).by(names)
+
+
 class _Order:
     """Adds an order to a statement, with the joins that nested fields need."""
 
-    def __init__(self, statement: Select[Any], fields: Mapping[str, str]):
+    def __init__(self, statement: Select[Any], fields: Mapping[str, OrderField]):
         self.statement = statement
         self.fields = fields
         self.entity: Any = statement.column_descriptions[0]["entity"]
@@ -159,7 +172,8 @@ class _Order:
         for name in names:
             descending = name.startswith("-")
             bare = name.removeprefix("-")
-            column = self._column(self.fields.get(bare, bare))
+            field = self.fields[bare]
+            column = self._column(field) if isinstance(field, str) else field
             clauses.append(column.desc() if descending else column.asc())
         # The id makes the order total, in the last field's direction: so one index serves both.
         clauses.append(self.entity.id.desc() if descending else self.entity.id.asc())

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.orm import Session
+from world import World
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it would rather use httpx's successor
@@ -81,3 +84,18 @@ def viewer(api_server: Any) -> dict[str, str]:
 def nobody(api_server: Any) -> dict[str, str]:
     """Headers of a user whose role has no permission at all."""
     return bearer("nobody")
+
+
+@pytest.fixture
+def world(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A small Scale installation with workspaces ``raw`` and ``products`` and one node."""
+    monkeypatch.setenv("AIRFLOW__SCALE__ALLOWED_ROOTS", str(tmp_path))
+    made = World(session)
+    made.install(tmp_path)
+    return made
+
+
+@pytest.fixture
+def password() -> str:
+    """The password of all users."""
+    return PASSWORD

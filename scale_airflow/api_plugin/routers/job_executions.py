@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Job execution services: the tries of jobs, and their logs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import StreamingResponse
+
+from scale_airflow.api_plugin.auth import requires
+from scale_airflow.api_plugin.filters import JobTypesDep
+from scale_airflow.api_plugin.links import LinksDep
+from scale_airflow.api_plugin.listing import WindowDep, page_of
+from scale_airflow.api_plugin.parameters import Identifier, OneOf, PathId
+from scale_airflow.api_plugin.replies import Reply
+from scale_airflow.api_plugin.views import work
+from scale_airflow.services import logs, work_details, work_lists
+from scale_airflow.store.models import EXECUTION_STATUSES
+from scale_airflow.store.session import transaction
+
+router = APIRouter(tags=["Job executions"], dependencies=[Depends(requires("GET", "Scale Jobs"))])
+
+
+@router.get("/job-executions/", summary="Job execution list")
+def list_executions(
+    request: Request,
+    window: WindowDep,
+    job_types: JobTypesDep,
+    status: Annotated[
+        str | None, OneOf(*EXECUTION_STATUSES), Query(description="Only executions with this status.")
+    ] = None,
+    node_id: Annotated[
+        list[Identifier], Query(description="Only executions on the node with this identifier; repeatable.")
+    ] = [],  # noqa: B006 - FastAPI copies it
+) -> Reply:
+    """Return all executions, in the order of `last_modified` unless another is asked for."""
+    with transaction() as session:
+        found = work_lists.list_executions(
+            session, window, status=status, job_types=job_types, node_ids=tuple(node_id)
+        )
+        return page_of(request, window, found, work.execution)
+
+
+@router.get("/job-executions/{execution_id}/", summary="Job execution details")
+def get_execution(execution_id: PathId, links: LinksDep) -> Reply:
+    """Return an execution with its job, node, environment, resources and results."""
+    with transaction() as session:
+        return Reply(work.execution_details(work_details.execution_details(session, execution_id), links))
+
+
+@router.get("/job-executions/{execution_id}/logs/", summary="Job execution logs")
+def get_logs(execution_id: PathId) -> Reply:
+    """Return an execution with the whole of its stdout and stderr: what there is so far while it runs."""
+    with transaction() as session:
+        execution = work_details.execution_in_list_form(session, execution_id)
+        stdout, stderr = logs.read_logs(session, execution_id)
+        return Reply(
+            {
+                **work.execution(execution),
+                "is_finished": execution.status not in ("QUEUED", "RUNNING"),
+                "stdout": stdout,
+                "stderr": stderr,
+            }
+        )
+
+
+@router.get("/job-executions/{execution_id}/logs/{stream}/", summary="Job execution log as text")
+def get_log(execution_id: PathId, stream: Literal["stdout", "stderr"]) -> StreamingResponse:
+    """Return what an execution wrote to one of its streams, as plain text."""
+    with transaction() as session:
+        work_details.execution_in_list_form(session, execution_id)
+    headers = {"Content-Security-Policy": "sandbox; default-src 'none'"}
+    return StreamingResponse(
+        _pieces(execution_id, stream), media_type="text/plain; charset=utf-8", headers=headers
+    )
+
+
+def _pieces(execution_id: int, stream: str) -> Iterator[bytes]:
+    with transaction() as session:
+        yield from logs.read_log(session, execution_id, stream)

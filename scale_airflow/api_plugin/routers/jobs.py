@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Job services: jobs of any state."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from scale_airflow.api_plugin.auth import requires
+from scale_airflow.api_plugin.bodies import Field, JsonBody, check_fields, documented
+from scale_airflow.api_plugin.filters import JobTypesDep
+from scale_airflow.api_plugin.links import LinksDep
+from scale_airflow.api_plugin.listing import WindowDep, page_of
+from scale_airflow.api_plugin.parameters import Identifier, OneOf, PathId
+from scale_airflow.api_plugin.replies import Reply
+from scale_airflow.api_plugin.views import work
+from scale_airflow.errors import Fault, InvalidRequest
+from scale_airflow.services import jobs, work_details, work_lists
+from scale_airflow.services.work_lists import JobFilter
+from scale_airflow.store.models import JOB_STATUSES
+from scale_airflow.store.session import transaction
+
+router = APIRouter(tags=["Jobs"])
+
+READ = [Depends(requires("GET", "Scale Jobs"))]
+EDIT = [Depends(requires("PUT", "Scale Jobs"))]
+
+_CHANGES = {
+    "status": Field(
+        "string",
+        required=True,
+        description="The new status: only CANCELED, which cancels a running, queued, blocked or failed job.",
+        example="CANCELED",
+    )
+}
+
+
+@router.get("/jobs/", summary="Job list", dependencies=READ)
+def list_jobs(
+    request: Request,
+    window: WindowDep,
+    job_types: JobTypesDep,
+    status: Annotated[
+        str | None, OneOf(*JOB_STATUSES), Query(description="Only jobs with this status.")
+    ] = None,
+    job_id: Annotated[
+        list[Identifier], Query(description="Only the job with this identifier; repeatable.")
+    ] = [],  # noqa: B006 - FastAPI copies it
+) -> Reply:
+    """Return all jobs, in the order of `last_modified` unless another is asked for."""
+    with transaction() as session:
+        found = work_lists.list_jobs(session, JobFilter(status, tuple(job_id), job_types), window)
+        return page_of(request, window, found, work.job)
+
+
+@router.get("/jobs/{job_id}/", summary="Job details", dependencies=READ)
+def get_job(job_id: PathId, links: LinksDep) -> Reply:
+    """Return a job with its data, results, executions, recipes, inputs, outputs and products."""
+    with transaction() as session:
+        return Reply(work.job_details(work_details.job_details(session, job_id), links))
+
+
+@router.patch("/jobs/{job_id}/", summary="Update job", dependencies=EDIT, openapi_extra=documented(_CHANGES))
+def edit_job(job_id: PathId, body: JsonBody, links: LinksDep) -> Reply:
+    """Cancel a job. The work of its running execution is killed; jobs that depend on it are blocked."""
+    given = check_fields(body, _CHANGES)
+    if given["status"] != "CANCELED":
+        message = "The only status that a job can be given is CANCELED."
+        raise InvalidRequest(message, [Fault("/status", message)])
+    with transaction() as session:
+        jobs.cancel_job(session, job_id)
+        session.flush()
+        return Reply(work.job_details(work_details.job_details(session, job_id), links))

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Queue services: what waits, and how work is queued."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, cast
+
+from fastapi import APIRouter, Depends
+
+from scale_airflow.api_plugin.auth import Caller, requires
+from scale_airflow.api_plugin.bodies import Field, JsonBody, check_fields, documented
+from scale_airflow.api_plugin.links import LinksDep
+from scale_airflow.api_plugin.replies import Reply, created
+from scale_airflow.api_plugin.views import work
+from scale_airflow.api_plugin.views.moments import moment
+from scale_airflow.services import queue, work_details
+from scale_airflow.services.lookup import by_id
+from scale_airflow.store.models import JobType, RecipeType
+from scale_airflow.store.session import transaction
+
+router = APIRouter(tags=["Queue"])
+
+_JOB = {
+    "job_type_id": Field("integer", required=True, description="The job type of the new job.", example=1234),
+    "job_data": Field(
+        "object",
+        description="The data to run the job on (Job Data 1.0).",
+        example={
+            "version": "1.0",
+            "input_data": [{"name": "Param 1", "value": "HELLO"}, {"name": "Param 2", "file_id": 9876}],
+            "output_data": [{"name": "Param 3", "workspace_id": 15}],
+        },
+    ),
+}
+_RECIPE = {
+    "recipe_type_id": Field(
+        "integer", required=True, description="The type of the new recipe.", example=1234
+    ),
+    "recipe_data": Field(
+        "object",
+        description="The data to run the recipe on (Recipe Data 1.0).",
+        example={
+            "version": "1.0",
+            "input_data": [
+                {"name": "image", "file_id": 1234},
+                {"name": "georeference_data", "file_id": 1235},
+            ],
+            "workspace_id": 12,
+        },
+    ),
+}
+
+
+@router.get("/queue/status/", summary="Queue status", dependencies=[Depends(requires("GET", "Scale Queue"))])
+def get_queue_status() -> Reply:
+    """Return what waits, grouped by job type, the most urgent first."""
+    with transaction() as session:
+        rows = queue.queue_status(session)
+    return Reply(
+        {
+            "queue_status": [
+                {
+                    "count": row.count,
+                    "longest_queued": moment(cast(datetime, row.longest_queued)),
+                    "job_type_name": row.job_type_name,
+                    "job_type_version": row.job_type_version,
+                    "highest_priority": row.highest_priority,
+                    "is_job_type_paused": row.is_job_type_paused,
+                }
+                for row in rows
+            ]
+        }
+    )
+
+
+@router.post("/queue/new-job/", summary="Queue new job", status_code=201, openapi_extra=documented(_JOB))
+def queue_new_job(
+    caller: Annotated[Caller, Depends(requires("POST", "Scale Jobs"))], body: JsonBody, links: LinksDep
+) -> Reply:
+    """Create a job of a type on the given data and put it on the queue."""
+    given = check_fields(body, _JOB)
+    with transaction() as session:
+        job_type = by_id(session, JobType, given["job_type_id"], "job type")
+        job = queue.queue_job(
+            session,
+            job_type=job_type,
+            data=given.get("job_data", {}),
+            event=queue.user_event(session, caller.username),
+        )
+        found = work_details.job_details(session, job.id)
+        return created(work.job_details(found, links), links.to(f"/job-executions/{found.executions[0].id}/"))
+
+
+@router.post(
+    "/queue/new-recipe/", summary="Queue new recipe", status_code=201, openapi_extra=documented(_RECIPE)
+)
+def queue_new_recipe(
+    caller: Annotated[Caller, Depends(requires("POST", "Scale Recipes"))], body: JsonBody, links: LinksDep
+) -> Reply:
+    """Create a recipe of a type on the given data and put its first jobs on the queue."""
+    given = check_fields(body, _RECIPE)
+    with transaction() as session:
+        recipe_type = by_id(session, RecipeType, given["recipe_type_id"], "recipe type")
+        recipe = queue.queue_recipe(
+            session,
+            recipe_type=recipe_type,
+            data=given.get("recipe_data", {}),
+            event=queue.user_event(session, caller.username),
+        )
+        found = work_details.recipe_details(session, recipe.id)
+        return created(work.recipe_details(found, links), links.to(f"/recipes/{recipe.id}/"))

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pages of jobs, job executions and recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session, defer, lazyload, selectinload
+
+from scale_airflow.services.listing import Found, Window, fetch, order_fields, within
+from scale_airflow.store.models import (
+    Job,
+    JobExecution,
+    JobType,
+    JobTypeRevision,
+    Recipe,
+    RecipeType,
+    RecipeTypeRevision,
+    TriggerEvent,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class JobTypeFilter:
+    """Which job types are meant; an empty filter means all. Different filters must all hold."""
+
+    ids: Sequence[int] = ()
+    names: Sequence[str] = ()
+    categories: Sequence[str] = ()
+
+    def ids_of(self) -> Select[Any] | None:
+        """Return a select of the ids that are meant, or None for all."""
+        statement = select(JobType.id)
+        if self.ids:
+            statement = statement.where(JobType.id.in_(self.ids))
+        if self.names:
+            statement = statement.where(JobType.name.in_(self.names))
+        if self.categories:
+            statement = statement.where(JobType.category.in_(self.categories))
+        return statement if self.ids or self.names or self.categories else None
+
+
+ANY_JOB_TYPE = JobTypeFilter()
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs are meant; what is empty or None does not filter."""
+
+    status: str | None = None
+    job_ids: Sequence[int] = ()
+    job_types: JobTypeFilter = ANY_JOB_TYPE
+
+    def applied(self, statement: Select[Any]) -> Select[Any]:
+        """Return the statement with these conditions on :class:`Job`."""
+        if self.status is not None:
+            statement = statement.where(Job.status == self.status)
+        if self.job_ids:
+            statement = statement.where(Job.id.in_(self.job_ids))
+        if (type_ids := self.job_types.ids_of()) is not None:
+            statement = statement.where(Job.job_type_id.in_(type_ids))
+        return statement
+
+
+JOB_TYPE_FIELDS = (
+    "id",
+    "name",
+    "version",
+    "title",
+    "description",
+    "category",
+    "author_name",
+    "author_url",
+    "is_system",
+    "is_long_running",
+    "is_active",
+    "is_operational",
+    "is_paused",
+    "icon_code",
+)
+_EVENT = ("id", "type", "rule__id", "occurred")
+_ERROR = ("id", "name", "title", "description", "category", "created", "last_modified")
+
+JOB_FIELDS = order_fields(
+    "id",
+    "status",
+    "priority",
+    "num_exes",
+    "timeout",
+    "max_tries",
+    "cpus_required",
+    "mem_required",
+    "disk_in_required",
+    "disk_out_required",
+    "created",
+    "queued",
+    "started",
+    "ended",
+    "last_status_change",
+    "last_modified",
+    job_type=JOB_TYPE_FIELDS,
+    job_type_rev=("id", "revision_num"),
+    event=_EVENT,
+    error=_ERROR,
+)
+EXECUTION_FIELDS = order_fields(
+    "id",
+    "status",
+    "command_arguments",
+    "timeout",
+    "pre_started",
+    "pre_completed",
+    "pre_exit_code",
+    "job_started",
+    "job_completed",
+    "job_exit_code",
+    "post_started",
+    "post_completed",
+    "post_exit_code",
+    "created",
+    "queued",
+    "started",
+    "ended",
+    "last_modified",
+    job=(
+        "id",
+        "status",
+        "priority",
+        "num_exes",
+        "event__id",
+        "error__id",
+        "job_type_rev__id",
+        *(f"job_type__{name}" for name in JOB_TYPE_FIELDS),
+    ),
+    node=("id", "hostname", "port", "slave_id"),
+    error=_ERROR,
+) | {f"job_type__{name}": f"job__job_type__{name}" for name in JOB_TYPE_FIELDS}
+RECIPE_FIELDS = order_fields(
+    "id",
+    "created",
+    "completed",
+    "last_modified",
+    recipe_type=("id", "name", "version", "title", "description"),
+    recipe_type_rev=("id", "revision_num"),
+    event=_EVENT,
+)
+
+
+def job_type_brief_form(relation: Any) -> Any:
+    """Return the option that loads what the brief form of a job type shows, and no documents."""
+    columns = [getattr(JobType, name) for name in JOB_TYPE_FIELDS]
+    return selectinload(relation).options(lazyload(JobType.trigger_rule)).load_only(*columns)
+
+
+JOB_FORM_BUT_REVISION = (
+    defer(Job.data),
+    defer(Job.results),
+    job_type_brief_form(Job.job_type),
+    selectinload(Job.event).load_only(TriggerEvent.type, TriggerEvent.rule_id, TriggerEvent.occurred),
+    selectinload(Job.error),
+)
+JOB_FORM = (
+    *JOB_FORM_BUT_REVISION,
+    selectinload(Job.job_type_rev).load_only(JobTypeRevision.revision_num),
+)
+"""Loads what the list form of jobs shows."""
+
+EXECUTION_RELATED = (
+    selectinload(JobExecution.job).options(
+        defer(Job.data), defer(Job.results), job_type_brief_form(Job.job_type)
+    ),
+    selectinload(JobExecution.node),
+    selectinload(JobExecution.error),
+)
+EXECUTION_FORM = (
+    defer(JobExecution.environment),
+    defer(JobExecution.results),
+    defer(JobExecution.results_manifest),
+    *EXECUTION_RELATED,
+)
+"""Loads what the list form of executions shows."""
+
+RECIPE_FORM = (
+    defer(Recipe.data),
+    selectinload(Recipe.recipe_type)
+    .options(lazyload(RecipeType.trigger_rule))
+    .load_only(RecipeType.name, RecipeType.version, RecipeType.title, RecipeType.description),
+    selectinload(Recipe.recipe_type_rev).load_only(RecipeTypeRevision.revision_num),
+    selectinload(Recipe.event).load_only(TriggerEvent.type, TriggerEvent.rule_id, TriggerEvent.occurred),
+)
+"""Loads what the list form of recipes shows."""
+
+
+def list_jobs(session: Session, wanted: JobFilter, window: Window) -> Found[Job]:
+    """Return a page of jobs; the window's range is of ``last_modified``.
+
+    :raises InvalidRequest: for a field that can't be ordered by, or a page past the end.
+    """
+    statement = within(wanted.applied(select(Job)), Job.last_modified, window)
+    return fetch(session, statement, window, fields=JOB_FIELDS, default=("last_modified",), options=JOB_FORM)
+
+
+def list_executions(
+    session: Session,
+    window: Window,
+    *,
+    status: str | None = None,
+    job_types: JobTypeFilter = ANY_JOB_TYPE,
+    node_ids: Sequence[int] = (),
+) -> Found[JobExecution]:
+    """Return a page of job executions; the window's range is of ``last_modified``.
+
+    :raises InvalidRequest: for a field that can't be ordered by, or a page past the end.
+    """
+    statement = within(select(JobExecution), JobExecution.last_modified, window)
+    if status is not None:
+        statement = statement.where(JobExecution.status == status)
+    if node_ids:
+        statement = statement.where(JobExecution.node_id.in_(node_ids))
+    if (type_ids := job_types.ids_of()) is not None:
+        jobs = select(Job.id).where(Job.job_type_id.in_(type_ids))
+        statement = statement.where(JobExecution.job_id.in_(jobs))
+    return fetch(
+        session,
+        statement,
+        window,
+        fields=EXECUTION_FIELDS,
+        default=("last_modified",),
+        options=EXECUTION_FORM,
+    )
+
+
+def list_recipes(
+    session: Session, window: Window, *, type_ids: Sequence[int] = (), type_names: Sequence[str] = ()
+) -> Found[Recipe]:
+    """Return a page of recipes; the window's range is of ``last_modified``.
+
+    :raises InvalidRequest: for a field that can't be ordered by, or a page past the end.
+    """
+    statement = within(select(Recipe), Recipe.last_modified, window)
+    if type_ids:
+        statement = statement.where(Recipe.recipe_type_id.in_(type_ids))
+    if type_names:
+        named = select(RecipeType.id).where(RecipeType.name.in_(type_names))
+        statement = statement.where(Recipe.recipe_type_id.in_(named))
+    return fetch(
+        session, statement, window, fields=RECIPE_FIELDS, default=("last_modified",), options=RECIPE_FORM
+    )
