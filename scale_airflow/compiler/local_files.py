@@ -86,6 +86,14 @@ class LocalDagFiles:
         """Keep Airflow's DAG processor from a DAG's files; tasks still load them by their path."""
         self._ignore(dag_id, self._files_of(dag_id))
 
+    def is_hidden(self, file_name: str) -> bool:
+        """Say whether Airflow's DAG processor is kept from a file.
+
+        :raises ValueError: if this is not the name of a generated file.
+        """
+        dag_id, _ = split_file_name(file_name)
+        return file_name in self._ignored(dag_id)
+
     def visible_files(self) -> Iterator[str]:
         """Yield the names of all files that are not hidden, sorted."""
         for folder in self._folders():

@@ -17,6 +17,8 @@ from scale_airflow.errors import EngineError
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from scale_airflow.compiler.bundle import ScaleDagBundle
+
 log = logging.getLogger(__name__)
 
 # The DAG processor may see a new file, and write its rows, in the same moment.
@@ -39,6 +41,8 @@ def publish(dag_file: DagFile) -> None:
     bundle.files.mark_as_origin()
     path = bundle.files.write(dag_file)
     bundle.files.show(dag_file.file_name)
+    if _is_published(bundle, dag_file):
+        return
     dag = _import_dag(path, dag_file)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
@@ -54,27 +58,32 @@ def publish(dag_file: DagFile) -> None:
 def hide(dag_ids: Iterable[str], session: Session) -> list[str]:
     """Take DAGs out of Airflow's lists, except those with a run that is not over: nothing hidden starts.
 
-    Their files stay, so a task that still runs can load its own.
+    Their files stay, so a task that still runs can load its own. A DAG that another transaction needs at this
+    moment is left for the next time.
 
     :returns: the DAGs that are hidden now and were not before.
     """
     from airflow.models.dag import DagModel
     from airflow.models.dagrun import DagRun
     from airflow.utils.state import State
-    from sqlalchemy import exists, update
+    from sqlalchemy import exists, select, update
 
+    # Two statements: the second sees the runs that others committed before the first got its locks.
+    idle = session.scalars(
+        select(DagModel.dag_id)
+        .where(DagModel.dag_id.in_(list(dag_ids)), DagModel.is_stale.is_(False))
+        .with_for_update(of=DagModel, skip_locked=True)
+    ).all()
     is_busy = exists().where(
         DagRun.dag_id == DagModel.dag_id, DagRun._state.in_(list(State.unfinished_dr_states))
     )
-    hidden = list(
-        session.scalars(
-            update(DagModel)
-            .where(DagModel.dag_id.in_(list(dag_ids)), DagModel.is_stale.is_(False), ~is_busy)
-            .values(is_stale=True)
-            .returning(DagModel.dag_id)
-            .execution_options(synchronize_session=False)
-        )
-    )
+    hidden = session.scalars(
+        update(DagModel)
+        .where(DagModel.dag_id.in_(idle), ~is_busy)
+        .values(is_stale=True)
+        .returning(DagModel.dag_id)
+        .execution_options(synchronize_session=False)
+    ).all()
     files = configured_bundle().files
     for dag_id in hidden:
         files.hide(dag_id)
@@ -82,27 +91,33 @@ def hide(dag_ids: Iterable[str], session: Session) -> list[str]:
 
 
 def show(dag_ids: Iterable[str], session: Session) -> None:
-    """Bring hidden DAGs back into Airflow's lists; harmless for those that are there."""
+    """Bring hidden DAGs back into Airflow's lists; harmless for those that are there.
+
+    Until the caller's transaction ends, nobody hides them.
+    """
     from airflow.models.dag import DagModel
     from sqlalchemy import select, update
 
     bundle = configured_bundle()
-    hidden = session.execute(
-        select(DagModel.dag_id, DagModel.bundle_name, DagModel.relative_fileloc).where(
-            DagModel.dag_id.in_(list(dag_ids)), DagModel.is_stale.is_(True)
-        )
+    rows = session.execute(
+        select(DagModel.dag_id, DagModel.bundle_name, DagModel.relative_fileloc, DagModel.is_stale)
+        .where(DagModel.dag_id.in_(list(dag_ids)))
+        .order_by(DagModel.dag_id)
+        .with_for_update(of=DagModel, read=True, key_share=True)
     ).all()
-    if not hidden:
-        return
-    for _, bundle_name, relative_path in hidden:
-        if bundle_name == bundle.name and relative_path:
-            bundle.files.show(Path(relative_path).name)
-    session.execute(
-        update(DagModel)
-        .where(DagModel.dag_id.in_([row.dag_id for row in hidden]))
-        .values(is_stale=False)
-        .execution_options(synchronize_session=False)
-    )
+    for row in rows:
+        if row.bundle_name == bundle.name and row.relative_fileloc:
+            file_name = Path(row.relative_fileloc).name
+            if bundle.files.is_hidden(file_name):
+                bundle.files.show(file_name)
+    stale = [row.dag_id for row in rows if row.is_stale]
+    if stale:
+        session.execute(
+            update(DagModel)
+            .where(DagModel.dag_id.in_(stale))
+            .values(is_stale=False)
+            .execution_options(synchronize_session=False)
+        )
 
 
 def hidden_dags(dag_ids: Iterable[str], session: Session) -> set[str]:
@@ -115,6 +130,31 @@ def hidden_dags(dag_ids: Iterable[str], session: Session) -> set[str]:
             select(DagModel.dag_id).where(DagModel.dag_id.in_(list(dag_ids)), DagModel.is_stale.is_(True))
         )
     )
+
+
+def _is_published(bundle: ScaleDagBundle, dag_file: DagFile) -> bool:
+    """Say whether Airflow lists this very file already; its name stands for its content."""
+    from airflow.models.dag import DagModel
+    from airflow.models.serialized_dag import SerializedDagModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import exists, select
+
+    with create_session(scoped=False) as session:
+        return bool(
+            session.scalar(
+                select(
+                    exists().where(
+                        DagModel.dag_id == dag_file.dag_id,
+                        DagModel.bundle_name == bundle.name,
+                        DagModel.relative_fileloc == bundle.files.relative_path_of(dag_file.file_name),
+                        DagModel.fileloc == str(bundle.files.path_of(dag_file.file_name)),
+                        DagModel.is_stale.is_(False),
+                        DagModel.has_import_errors.is_(False),
+                        SerializedDagModel.dag_id == DagModel.dag_id,
+                    )
+                )
+            )
+        )
 
 
 def _import_dag(path: Path, dag_file: DagFile) -> Any:
@@ -176,11 +216,19 @@ def _serialize(bundle_name: str, dag: Any) -> None:
 
 def _check_is_latest(session: Session, dag_id: str, serialized: Any) -> None:
     """Notice that Airflow dropped the write, as it does within its minimal interval."""
+    from airflow.models.dag_version import DagVersion
     from airflow.models.serialized_dag import SerializedDagModel
+    from sqlalchemy import select
 
     hash_of: Any = SerializedDagModel.hash
-    stored = SerializedDagModel.get(dag_id, session=session)
-    if stored is None or stored.dag_hash != hash_of(serialized.data):
+    stored = session.scalar(
+        select(SerializedDagModel.dag_hash)
+        .join(DagVersion, DagVersion.id == SerializedDagModel.dag_version_id)
+        .where(DagVersion.dag_id == dag_id)
+        .order_by(DagVersion.version_number.desc())
+        .limit(1)
+    )
+    if stored != hash_of(serialized.data):
         raise EngineError(
             f"Airflow did not store the new content of the DAG {dag_id}. Set "
             "[core] min_serialized_dag_update_interval = 0 and restart Airflow."

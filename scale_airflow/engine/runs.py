@@ -38,9 +38,8 @@ def create_run(session: Session, *, dag_id: str, run_id: str, conf: Mapping[str,
 
     if run_state(session, dag_id, run_id) is not None:
         return False
+    show([dag_id], session)
     dag = serialized_dag(session, dag_id)
-    if dag.is_stale:
-        show([dag_id], session)
     try:
         # A savepoint, so that losing a race costs the caller nothing.
         with session.begin_nested():

@@ -28,7 +28,6 @@ class PublishedDag:
 
     dag: Any
     file_name: str | None
-    is_stale: bool
 
 
 _cache: OrderedDict[tuple[str, Any, str], Any] = OrderedDict()
@@ -51,7 +50,6 @@ def serialized_dag(session: Session, dag_id: str) -> PublishedDag:
             SerializedDagModel.dag_hash,
             DagModel.bundle_name,
             DagModel.relative_fileloc,
-            DagModel.is_stale,
         )
         .join(DagVersion, DagVersion.id == SerializedDagModel.dag_version_id)
         .join(DagModel, DagModel.dag_id == DagVersion.dag_id)
@@ -65,7 +63,7 @@ def serialized_dag(session: Session, dag_id: str) -> PublishedDag:
     if found.relative_fileloc and found.bundle_name == configured_bundle().name:
         file_name = found.relative_fileloc.rpartition("/")[2]
     dag = _deserialized(session, (dag_id, found.dag_version_id, found.dag_hash))
-    return PublishedDag(dag, file_name, found.is_stale)
+    return PublishedDag(dag, file_name)
 
 
 def _deserialized(session: Session, key: tuple[str, Any, str]) -> Any:

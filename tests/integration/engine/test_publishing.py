@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from scale_airflow.compiler import names
@@ -22,6 +23,7 @@ from scale_airflow.compiler.dag_files import (
 from scale_airflow.engine.publishing import hide, publish, show
 from scale_airflow.engine.runs import cancel_tasks, create_run
 from scale_airflow.errors import EngineError
+from scale_airflow.store.session import transaction
 
 INTERFACE = {"version": "1.0", "command": "make", "command_arguments": ""}
 
@@ -216,3 +218,58 @@ def test_a_new_run_shows_a_hidden_dag(session: Session, published: DagFile) -> N
     create_run(session, dag_id=published.dag_id, run_id="scale-recipe-1", conf={}, priority=5)
     session.commit()
     assert not dag_row(session, published.dag_id).is_stale
+
+
+def test_publishing_again_brings_a_hidden_dag_back(
+    session: Session, published: DagFile, dags_dir: Path
+) -> None:
+    hide([published.dag_id], session)
+    session.commit()
+    publish(published)
+    assert not dag_row(session, published.dag_id).is_stale
+    assert not (dags_dir / published.dag_id / ".airflowignore").exists()
+
+
+def test_a_dag_is_not_hidden_while_a_run_of_it_is_being_created(session: Session, published: DagFile) -> None:
+    create_run(session, dag_id=published.dag_id, run_id="scale-recipe-1", conf={}, priority=5)
+    with transaction() as other:
+        assert hide([published.dag_id], other) == []
+    session.commit()
+    with transaction() as other:
+        assert hide([published.dag_id], other) == []
+    assert not dag_row(session, published.dag_id).is_stale
+
+
+def test_a_run_that_is_created_while_its_dag_is_being_hidden_shows_it(
+    session: Session, published: DagFile, dags_dir: Path
+) -> None:
+    assert hide([published.dag_id], session) == [published.dag_id]
+
+    def create() -> None:
+        with transaction() as other:
+            create_run(other, dag_id=published.dag_id, run_id="scale-recipe-1", conf={}, priority=5)
+
+    thread = threading.Thread(target=create)
+    thread.start()
+    wait_until_blocked(session)
+    session.commit()
+    thread.join()
+    assert not dag_row(session, published.dag_id).is_stale
+    assert not (dags_dir / published.dag_id / ".airflowignore").exists()
+
+
+def test_a_hiding_that_is_rolled_back_keeps_no_run_from_starting(
+    session: Session, published: DagFile, dags_dir: Path
+) -> None:
+    hide([published.dag_id], session)
+    session.rollback()
+    create_run(session, dag_id=published.dag_id, run_id="scale-recipe-1", conf={}, priority=5)
+    session.commit()
+    assert not (dags_dir / published.dag_id / ".airflowignore").exists()
+
+
+def wait_until_blocked(session: Session) -> None:
+    """Wait until another connection waits for a lock of this session's transaction."""
+    give_up = time.monotonic() + 30
+    while session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")) == 0:
+        assert time.monotonic() < give_up, "nobody came to wait"

@@ -68,6 +68,8 @@ def test_hidden_files_stay_but_airflow_does_not_see_them(files: LocalDagFiles) -
     files.hide(FIRST.dag_id)
     assert seen_by_airflow(files) == [OTHER.file_name]
     assert list(files.visible_files()) == [OTHER.file_name]
+    assert files.is_hidden(FIRST.file_name)
+    assert not files.is_hidden(OTHER.file_name)
     assert files.is_intact(FIRST.file_name)
     # What a worker does with the path that its task was given.
     assert list_py_file_paths(files.path_of(FIRST.file_name)) == [str(files.path_of(FIRST.file_name))]
