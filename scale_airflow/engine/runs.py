@@ -113,7 +113,9 @@ def clear_tasks(
         if task.state == TaskInstanceState.RUNNING:
             # Else Airflow would wait for the worker to confirm, which a lost one never does.
             task.set_state(TaskInstanceState.FAILED, session=session)
-    clear_task_instances(tasks, session, dag_run_state=DagRunState.QUEUED, run_on_latest_version=False)
+    # One that waits already has nothing to clear, and no try to file in its history.
+    over = [task for task in tasks if task.state is not None]
+    clear_task_instances(over, session, dag_run_state=DagRunState.QUEUED, run_on_latest_version=False)
     # Clearing takes the DAG's weight; ours is the job's.
     set_priority(
         session,
@@ -122,7 +124,7 @@ def clear_tasks(
         priority=priority,
         task_ids=[task.task_id for task in tasks],
     )
-    return len(tasks)
+    return len(over)
 
 
 def cancel_tasks(session: Session, *, dag_id: str, run_id: str, task_ids: Collection[str]) -> int:

@@ -214,6 +214,21 @@ def test_a_clear_keeps_pool_and_priority_and_is_a_new_try(session: Session, run:
     assert tasks(session, run)["first"].try_number == tries + 1
 
 
+def test_a_clear_leaves_what_still_waits_but_for_its_priority(
+    session: Session, run: str, schedule: Look
+) -> None:
+    from airflow.models.taskinstancehistory import TaskInstanceHistory
+
+    schedule(run, RUN)
+    started(session, run, "first", "failed")
+    waiting = tasks(session, run)[SECOND].id
+    assert clear_tasks(session, dag_id=run, run_id=RUN, task_ids=["first", SECOND], priority=2) == 1
+    session.commit()
+    assert tasks(session, run)[SECOND].id == waiting
+    assert tasks(session, run)[SECOND].priority_weight == weight_of(2)
+    assert session.scalars(select(TaskInstanceHistory.task_id)).all() == ["first"]
+
+
 def test_a_clear_of_what_airflow_believes_running_does_not_wait_for_its_worker(
     session: Session, run: str, schedule: Look
 ) -> None:
