@@ -54,9 +54,9 @@ def recipe_dag(
         title=title,
         doc=recipe_page(name, version, revision, title, definition),
         tags=["scale", "scale recipe", f"revision {revision}"],
-        form=definition,
     )
     _add_recipe_tasks(dag, RecipeGraph.of_document(definition))
+    _add_form(dag, definition)
     return dag
 
 
@@ -70,9 +70,9 @@ def job_dag(
         title=title,
         doc=job_page(name, version, revision, title, interface),
         tags=["scale", "scale job", f"revision {revision}"],
-        form=interface,
     )
     _job_task(dag, names.JOB_TASK_ID, f"{name} {version}", pool=names.pool_name(name, version))
+    _add_form(dag, interface)
     return dag
 
 
@@ -167,10 +167,11 @@ def scale_recipe_dag(
         title=title,
         doc=recipe_page(recipe.name, version, None, title, recipe.document),
         tags=["scale", "scale recipe"],
-        form=recipe.document,
         wanted=dag_kwargs,
     )
     _add_recipe_tasks(dag, RecipeGraph.of(recipe.definition), user_recipe=recipe)
+    if "params" not in dag_kwargs:
+        _add_form(dag, recipe.document)
     return dag
 
 
@@ -181,19 +182,15 @@ def _dag(
     title: str | None,
     doc: str | None,
     tags: list[str],
-    form: Mapping[str, Any] | None = None,
     wanted: Mapping[str, Any] = MappingProxyType({}),
 ) -> DAG:
-    from airflow.sdk import DAG, Param
+    from airflow.sdk import DAG
 
-    # Positional defaults of Param are values; the schema goes by keyword.
-    fields = {} if form is None else form_fields(form)
     settings: dict[str, Any] = {
         "dag_display_name": name,
         "description": title,
         "doc_md": doc,
         "tags": tags,
-        "params": {key: Param(None, **schema) for key, schema in fields.items()},
         "schedule": None,
         "catchup": False,
         "is_paused_upon_creation": False,
@@ -203,6 +200,20 @@ def _dag(
         "rerun_with_latest_version": False,
     }
     return DAG(dag_id, **{**settings, **wanted})
+
+
+def _add_form(dag: DAG, document: Mapping[str, Any]) -> None:
+    """Add the form of a DAG's runs; to be called last.
+
+    Airflow copies a DAG's parameters into each task that is added, once for every class of its operator, and
+    joins both when the task runs: here it has them once.
+    """
+    from airflow.sdk import Param
+
+    for name, schema in form_fields(document).items():
+        if name not in dag.params:
+            # Positional defaults of Param are values; the schema goes by keyword.
+            dag.params[name] = Param(None, **schema)
 
 
 def _add_recipe_tasks(dag: DAG, graph: RecipeGraph, *, user_recipe: UserRecipe | None = None) -> None:
