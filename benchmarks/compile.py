@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compile 10, 100 and 1,000 recipe types of five jobs, against a hand-written loop and dag-factory.
+
+``python benchmarks/compile.py [--repetitions N]``
+
+Compared are, per DAG and after the imports:
+
+* **scale-airflow**: read a recipe definition (JSON file), validate its structure and meaning, also against
+  the interfaces of its job types (which are read and validated too), and build the DAG;
+* **a hand-written loop**: build a DAG with the same tasks and edges from a Python literal that is in memory
+  already, with Airflow's own DockerOperator and without any check;
+* **dag-factory** 1.1.0, in an environment of its own with the same versions of Airflow and the Docker
+  provider: load the same graph from a YAML file with ``load_yaml_dags``.
+
+And the time in which Airflow's task runner loads **one** DAG from our bundle in a worker's process, where
+10 and where 1,000 recipe types have generated files.
+
+Each side runs in a process of its own; the sides take turns, and figures are medians over the repetitions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from compile_sides import recipes
+from measuring.competitors import environment_with
+from measuring.isolation import airflow_environment, run_side
+from measuring.report import Ratio, finish, table
+
+SIDES = Path(__file__).with_name("compile_sides")
+SIZES = (10, 100, 1000)
+FEW, MANY = 10, 1000
+LOADS = 100
+DAG_FACTORY = "dag-factory==1.1.0"
+
+
+def main() -> None:
+    """Prepare the inputs, let the sides take turns, report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=7, help="processes of each side (7)")
+    repetitions = parser.parse_args().repetitions
+    competitor = environment_with("dag-factory", _same_airflow())
+    with tempfile.TemporaryDirectory(prefix="scale-bench-") as name:
+        folder = Path(name)
+        recipes.write_documents(folder / "scale", max(SIZES))
+        recipes.write_literal(folder / "by_hand.py", max(SIZES))
+        recipes.write_yaml(folder / "dag-factory", max(SIZES))
+        compiled = _compile(folder, competitor, repetitions)
+        loaded = _load(folder, repetitions)
+    print("Milliseconds a DAG of five tasks, medians:\n")
+    print(_compile_table(compiled))
+    print("\nMilliseconds in which a task's process loads its DAG, medians:\n")
+    print(_load_table(loaded))
+    finish("compile", _ratios(compiled, loaded), milliseconds_per_dag=compiled, milliseconds_to_load=loaded)
+
+
+def _same_airflow() -> list[str]:
+    from importlib.metadata import version
+
+    packages = ("apache-airflow", "apache-airflow-providers-docker")
+    return [DAG_FACTORY, *(f"{package}=={version(package)}" for package in packages)]
+
+
+def _compile(folder: Path, competitor: Path, repetitions: int) -> dict[str, dict[str, float]]:
+    """Return the median milliseconds a DAG, by side and number of DAGs."""
+    environment = airflow_environment(folder / "airflow")
+    sizes = json.dumps(SIZES)
+    sides = {
+        "scale-airflow": lambda: run_side(
+            SIDES / "scale.py", folder / "scale", sizes, environment=environment
+        ),
+        "hand-written": lambda: run_side(
+            SIDES / "by_hand.py", folder / "by_hand.py", sizes, environment=environment
+        ),
+        "dag-factory": lambda: run_side(
+            SIDES / "dag_factory.py",
+            folder / "dag-factory",
+            sizes,
+            environment=environment,
+            python=competitor,
+        ),
+    }
+    times: dict[str, dict[str, list[float]]] = {side: {str(size): [] for size in SIZES} for side in sides}
+    names = list(sides)
+    for number in range(repetitions):
+        # Who begins changes from turn to turn.
+        for side in names[number % len(names) :] + names[: number % len(names)]:
+            print(f"turn {number + 1} of {repetitions}: {side}", flush=True)
+            for size, taken in sides[side]().items():
+                times[side][size].append(statistics.median(taken))
+    return {
+        side: {size: statistics.median(taken) for size, taken in by_size.items()}
+        for side, by_size in times.items()
+    }
+
+
+def _load(folder: Path, repetitions: int) -> dict[str, float]:
+    """Return the median milliseconds to load one DAG, by the number of recipe types."""
+    directories = {str(count): folder / f"generated-{count}" for count in (FEW, MANY)}
+    bundle = "scale_airflow.compiler.bundle.ScaleDagBundle"
+    for count, directory in directories.items():
+        _generate(directory, int(count))
+    bundles = [
+        {"name": count, "classpath": bundle, "kwargs": {"path": str(path)}}
+        for count, path in directories.items()
+    ]
+    environment = airflow_environment(
+        folder / "airflow", AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST=json.dumps(bundles)
+    )
+    paths = json.dumps({count: str(path) for count, path in directories.items()})
+    times: dict[str, list[float]] = {count: [] for count in directories}
+    for number in range(repetitions):
+        print(f"turn {number + 1} of {repetitions}: load one DAG", flush=True)
+        for count, taken in run_side(SIDES / "load_one.py", paths, LOADS, environment=environment).items():
+            times[count].append(taken)
+    return {count: statistics.median(taken) for count, taken in times.items()}
+
+
+def _generate(directory: Path, count: int) -> None:
+    from scale_airflow.compiler.dag_files import recipe_dag_file
+    from scale_airflow.compiler.local_files import LocalDagFiles
+
+    files = LocalDagFiles(directory)
+    for number in range(count):
+        dag_file = recipe_dag_file(recipes.recipe_name(number), "1.0.0", 1, None, recipes.definition())
+        files.write(dag_file)
+
+
+def _ratios(compiled: dict[str, dict[str, float]], loaded: dict[str, float]) -> dict[str, Ratio]:
+    ratios = {}
+    for size in map(str, SIZES):
+        ours = compiled["scale-airflow"][size]
+        ratios[f"{size} types: validation and build, of a hand-written loop's time"] = Ratio(
+            ours / compiled["hand-written"][size], 1.5, "lower"
+        )
+        ratios[f"{size} types: times faster than dag-factory"] = Ratio(
+            compiled["dag-factory"][size] / ours, 4.0, "higher"
+        )
+    ratios[f"load one DAG among {MANY} types, of the time among {FEW}"] = Ratio(
+        loaded[str(MANY)] / loaded[str(FEW)], 1.1, "lower"
+    )
+    return ratios
+
+
+def _compile_table(compiled: dict[str, dict[str, float]]) -> str:
+    rows = [(side, *(f"{by_size[str(size)]:.2f}" for size in SIZES)) for side, by_size in compiled.items()]
+    return table(("", *(f"{size} DAGs" for size in SIZES)), rows)
+
+
+def _load_table(loaded: dict[str, Any]) -> str:
+    return table(
+        ("", *(f"among {count}" for count in loaded)),
+        [("load one DAG", *(f"{taken:.2f}" for taken in loaded.values()))],
+    )
+
+
+if __name__ == "__main__":
+    main()
