@@ -10,6 +10,7 @@ from scale_airflow.definitions.error_document import ErrorDocument
 from scale_airflow.definitions.faults import quote
 from scale_airflow.errors import Fault, InvalidDocument, InvalidRequest
 from scale_airflow.services.lookup import by_id, lock_name
+from scale_airflow.services.stored import Stored, outcome_of
 from scale_airflow.store.models import ErrorModel
 
 
@@ -41,10 +42,7 @@ def create_error(session: Session, document: object) -> ErrorModel:
     if find_error(session, parsed.name) is not None:
         message = f"There is an error {quote(parsed.name)} already."
         raise InvalidDocument("error", [Fault("/name", message, "error.exists")])
-    error = ErrorModel(name=parsed.name, **parsed.values)
-    session.add(error)
-    session.flush()
-    return error
+    return put_error(session, parsed, None).row
 
 
 def edit_error(session: Session, error_id: int, document: object) -> ErrorModel:
@@ -55,9 +53,28 @@ def edit_error(session: Session, error_id: int, document: object) -> ErrorModel:
     :raises InvalidRequest: if it is one of the system's own.
     """
     error = by_id(session, ErrorModel, error_id, "error", lock=True)
-    if error.category == "SYSTEM":
-        raise InvalidRequest(f"The error {error.name} belongs to the system and can't be edited.")
-    for name, value in ErrorDocument.parse_changes(document).values.items():
-        setattr(error, name, value)
+    refuse_system_error(error)
+    return put_error(session, ErrorDocument.parse_changes(document), error).row
+
+
+def put_error(session: Session, document: ErrorDocument, existing: ErrorModel | None) -> Stored[ErrorModel]:
+    """Make an error, or change ``existing`` to what the document says."""
+    if existing is None:
+        error = ErrorModel(name=document.name, **document.values)
+        session.add(error)
+        session.flush()
+        return Stored(error, "created")
+    changed = {name: value for name, value in document.values.items() if getattr(existing, name) != value}
+    for name, value in changed.items():
+        setattr(existing, name, value)
     session.flush()
-    return error
+    return Stored(existing, outcome_of(is_new=False, has_changed=bool(changed)))
+
+
+def refuse_system_error(error: ErrorModel | None) -> None:
+    """Refuse a change of one of the system's own errors.
+
+    :raises InvalidRequest: if it is one.
+    """
+    if error is not None and error.category == "SYSTEM":
+        raise InvalidRequest(f"The error {error.name} belongs to the system and can't be edited.")

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
 from scale_airflow.compiler import names
@@ -19,9 +19,10 @@ from scale_airflow.definitions.recipe_definition import RecipeDefinition
 from scale_airflow.engine.pools import UNLIMITED, set_pool
 from scale_airflow.errors import DocumentWarning, Fault, Forbidden, InvalidDocument, InvalidRequest
 from scale_airflow.services.errors import error_names
-from scale_airflow.services.interfaces import Interfaces
+from scale_airflow.services.interfaces import Interfaces, TypeName
 from scale_airflow.services.lookup import by_id, lock_name
 from scale_airflow.services.publications import Publications
+from scale_airflow.services.stored import Stored, outcome_of
 from scale_airflow.services.trigger_rules import check_existing, store_rule, workspaces_by_name
 from scale_airflow.store.models import (
     ErrorModel,
@@ -60,7 +61,7 @@ def create_job_type(
     stored = put_job_type(session, parsed, None, publications, may_use_privileged=may_use_privileged)
     if publish:
         publications.carry_out(session)
-    return stored
+    return stored.row, stored.warnings
 
 
 def edit_job_type(
@@ -88,7 +89,7 @@ def edit_job_type(
     stored = put_job_type(session, parsed, job_type, publications, may_use_privileged=may_use_privileged)
     if publish:
         publications.carry_out(session)
-    return stored
+    return stored.row, stored.warnings
 
 
 def validate_job_type(
@@ -107,9 +108,9 @@ def validate_job_type(
     refuse_system_type(existing)
     trial = session.begin_nested()
     try:
-        return put_job_type(session, parsed, existing, Publications(), may_use_privileged=may_use_privileged)[
-            1
-        ]
+        publications = Publications()
+        stored = put_job_type(session, parsed, existing, publications, may_use_privileged=may_use_privileged)
+        return stored.warnings
     finally:
         trial.rollback()
 
@@ -192,40 +193,42 @@ def put_job_type(
     publications: Publications,
     *,
     may_use_privileged: bool = True,
-) -> tuple[JobType, list[DocumentWarning]]:
+    check_recipes: bool = True,
+) -> Stored[JobType]:
     """Check a job type against everything it refers to, then make it, or change ``existing``.
 
     :param publications: where its DAGs are left for the caller to publish.
+    :param check_recipes: False where the caller checks the recipe types that use it, see
+        :func:`check_recipes_using`.
     :raises InvalidDocument: with every fault.
     :raises Forbidden: if the document asks for what the caller may not use.
     """
-    warnings = _check(session, document, existing)
+    warnings = _check(session, document, existing, check_recipes)
     wanted = _columns(document)
     if existing is None:
-        job_type = JobType(name=document.name, version=document.version, **wanted)
+        job_type = JobType(name=document.name, version=document.version, revision_num=1, **wanted)
         changed = wanted
+        session.add(job_type)
     else:
         job_type = existing
         changed = {name: value for name, value in wanted.items() if getattr(job_type, name) != value}
         for name, value in changed.items():
             setattr(job_type, name, value)
+        job_type.revision_num += "interface" in changed
     if not may_use_privileged:
         _refuse_privileged(job_type, changed)
     if "is_paused" in changed:
         job_type.paused = utcnow() if job_type.is_paused else None
-    if existing is None:
-        session.add(job_type)
-        job_type.revision_num = 1
-    elif "interface" in changed:
-        job_type.revision_num += 1
     session.flush()
     if "interface" in changed:
         _add_revision(session, job_type, publications)
     _set_pool(session, job_type)
-    if store_rule(session, job_type, document.trigger_rule, publications):
+    has_new_rule = store_rule(session, job_type, document.trigger_rule, publications)
+    if has_new_rule:
         job_type.last_modified = utcnow()
     session.flush()
-    return job_type, warnings
+    outcome = outcome_of(is_new=existing is None, has_changed=bool(changed) or has_new_rule)
+    return Stored(job_type, outcome, warnings)
 
 
 def _columns(document: JobTypeDocument) -> dict[str, Any]:
@@ -249,7 +252,9 @@ def _refuse_privileged(job_type: JobType, changed: Mapping[str, Any]) -> None:
         raise Forbidden(f"You may not have jobs run {what}, or change a job type whose jobs do.")
 
 
-def _check(session: Session, document: JobTypeDocument, existing: JobType | None) -> list[DocumentWarning]:
+def _check(
+    session: Session, document: JobTypeDocument, existing: JobType | None, check_recipes: bool
+) -> list[DocumentWarning]:
     """Check everything that the job type refers to and that refers to it; return warnings."""
     faults = Faults()
     warnings: list[DocumentWarning] = []
@@ -276,25 +281,41 @@ def _check(session: Session, document: JobTypeDocument, existing: JobType | None
             place="/interface" if has_new_interface else "/trigger_rule",
             faults=faults,
         )
-    if existing is not None and has_new_interface:
-        warnings += _check_recipes(session, existing, interface, faults)
+    if existing is not None and has_new_interface and check_recipes:
+        changed = {(existing.name, existing.version): ("/interface", interface)}
+        warnings += check_recipes_using(session, changed, faults)
     faults.refuse(KIND, document.document)
     return warnings
 
 
-def _check_recipes(
-    session: Session, job_type: JobType, interface: JobInterface, faults: Faults
+def check_recipes_using(
+    session: Session,
+    changed: Mapping[TypeName, tuple[str, JobInterface]],
+    faults: Faults,
+    *,
+    replaced: Collection[TypeName] = (),
 ) -> list[DocumentWarning]:
-    """Check every recipe type that uses a job type against its new interface; return warnings."""
-    using = session.scalars(
+    """Check all recipe types that use job types of which the interface changes; return warnings.
+
+    :param changed: by name and version of the job type: the pointer that faults belong to, and the new
+        interface.
+    :param replaced: recipe types that need no check, because their definition is about to change.
+    """
+    using_ids = (
+        select(RecipeTypeJobType.recipe_type_id)
+        .join(JobType, JobType.id == RecipeTypeJobType.job_type_id)
+        .where(tuple_(JobType.name, JobType.version).in_(sorted(changed)))
+    )
+    query = (
         select(RecipeType)
-        .join(RecipeTypeJobType, RecipeTypeJobType.recipe_type_id == RecipeType.id)
-        .where(RecipeTypeJobType.job_type_id == job_type.id, RecipeType.is_active)
+        .where(RecipeType.id.in_(using_ids), RecipeType.is_active)
         .order_by(RecipeType.name, RecipeType.version)
-    ).all()
+    )
+    using = [each for each in session.scalars(query) if (each.name, each.version) not in replaced]
     definitions = [RecipeDefinition.parse(each.definition) for each in using]
     interfaces = Interfaces(session, set().union(*(each.job_types() for each in definitions)))
-    interfaces.replace((job_type.name, job_type.version), interface)
+    for name, (_, interface) in changed.items():
+        interfaces.replace(name, interface)
     warnings: list[DocumentWarning] = []
     for recipe_type, definition in zip(using, definitions, strict=True):
         label = f"{quote(recipe_type.name)} {quote(recipe_type.version)}"
@@ -302,9 +323,20 @@ def _check_recipes(
             warnings += definition.check(interfaces)
         except InvalidDocument as error:
             for fault in error.faults:
+                place = changed[_culprit(fault, definition, changed)][0]
                 message = f"The recipe type {label} would break at {fault.path or '/'}: {fault.message}"
-                faults.add("/interface", fault.rule, message)
+                faults.add(place, fault.rule, message)
     return warnings
+
+
+def _culprit(fault: Fault, definition: RecipeDefinition, changed: Collection[TypeName]) -> TypeName:
+    """Return which of the changed job types a fault of a recipe's definition most likely comes from."""
+    _, *parts = fault.path.split("/")
+    if len(parts) > 1 and parts[0] == "jobs":
+        name = definition.jobs[int(parts[1])].job_type
+        if name in changed:
+            return name
+    return next(name for name in sorted(definition.job_types()) if name in changed)
 
 
 def _add_revision(session: Session, job_type: JobType, publications: Publications) -> None:

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -17,6 +16,7 @@ from scale_airflow.errors import DocumentWarning, Fault, InvalidDocument
 from scale_airflow.services.interfaces import Interfaces
 from scale_airflow.services.lookup import by_id, lock_name
 from scale_airflow.services.publications import Publications
+from scale_airflow.services.stored import Stored, outcome_of
 from scale_airflow.services.trigger_rules import check_existing, store_rule, workspaces_by_name
 from scale_airflow.store.models import JobType, RecipeType, RecipeTypeJobType, RecipeTypeRevision, utcnow
 
@@ -42,7 +42,7 @@ def create_recipe_type(
     stored = put_recipe_type(session, parsed, None, publications)
     if publish:
         publications.carry_out(session)
-    return stored
+    return stored.row, stored.warnings
 
 
 def edit_recipe_type(
@@ -60,7 +60,7 @@ def edit_recipe_type(
     stored = put_recipe_type(session, parsed, recipe_type, publications)
     if publish:
         publications.carry_out(session)
-    return stored
+    return stored.row, stored.warnings
 
 
 def validate_recipe_type(session: Session, document: object) -> list[DocumentWarning]:
@@ -74,7 +74,7 @@ def validate_recipe_type(session: Session, document: object) -> list[DocumentWar
     trial = session.begin_nested()
     try:
         existing = find_recipe_type(session, parsed.name, parsed.version)
-        return put_recipe_type(session, parsed, existing, Publications())[1]
+        return put_recipe_type(session, parsed, existing, Publications()).warnings
     finally:
         trial.rollback()
 
@@ -107,7 +107,7 @@ def put_recipe_type(
     document: RecipeTypeDocument,
     existing: RecipeType | None,
     publications: Publications,
-) -> tuple[RecipeType, list[DocumentWarning]]:
+) -> Stored[RecipeType]:
     """Check a recipe type against everything it refers to, then make it, or change ``existing``.
 
     :param publications: where its DAGs are left for the caller to publish.
@@ -119,27 +119,28 @@ def put_recipe_type(
         definition = RecipeDefinition.parse(existing.definition)
     interfaces = Interfaces(session, definition.job_types(), lock=document.definition is not None)
     warnings = _check(session, document, existing, definition, interfaces)
+    wanted = {**document.values, "definition": dict(definition.document)}
+    if "title" in wanted:
+        wanted["title"] = wanted["title"] or (existing.name if existing else document.name)
     if existing is None:
-        recipe_type = RecipeType(
-            name=document.name,
-            version=document.version,
-            definition=dict(definition.document),
-            **document.values,
-        )
+        recipe_type = RecipeType(name=document.name, version=document.version, revision_num=1, **wanted)
+        changed = wanted
         session.add(recipe_type)
-        session.flush()
-        _add_revision(session, recipe_type, interfaces, publications)
     else:
         recipe_type = existing
-        _assign(recipe_type, document.values)
-        if definition.document != recipe_type.definition:
-            recipe_type.definition = dict(definition.document)
-            recipe_type.revision_num += 1
-            _add_revision(session, recipe_type, interfaces, publications)
-    if store_rule(session, recipe_type, document.trigger_rule, publications):
+        changed = {name: value for name, value in wanted.items() if getattr(recipe_type, name) != value}
+        for name, value in changed.items():
+            setattr(recipe_type, name, value)
+        recipe_type.revision_num += "definition" in changed
+    session.flush()
+    if "definition" in changed:
+        _add_revision(session, recipe_type, interfaces, publications)
+    has_new_rule = store_rule(session, recipe_type, document.trigger_rule, publications)
+    if has_new_rule:
         recipe_type.last_modified = utcnow()
     session.flush()
-    return recipe_type, warnings
+    outcome = outcome_of(is_new=existing is None, has_changed=bool(changed) or has_new_rule)
+    return Stored(recipe_type, outcome, warnings)
 
 
 def ensure_recipe_type(
@@ -170,7 +171,7 @@ def ensure_recipe_type(
         parsed = RecipeTypeDocument.parse(document)
         if existing is not None and title is None:
             parsed = RecipeTypeDocument.parse_changes({"definition": definition})
-        recipe_type, _ = put_recipe_type(session, parsed, existing, publications)
+        recipe_type = put_recipe_type(session, parsed, existing, publications).row
     except InvalidDocument as error:
         raise InvalidDocument(f"recipe of the DAG {dag_id}" if dag_id else error.kind, error.faults) from None
     publications.carry_out(session)
@@ -236,12 +237,6 @@ def _check_no_system_types(definition: RecipeDefinition, interfaces: Interfaces,
                 f"The job type {quote(job_type.name)} is Scale's own: its jobs can't be part of a recipe."
             )
             faults.add(f"/definition/jobs/{index}/job_type", "recipe-type.system-job-type", message)
-
-
-def _assign(recipe_type: RecipeType, values: Mapping[str, Any]) -> None:
-    for name, value in values.items():
-        setattr(recipe_type, name, value)
-    recipe_type.title = recipe_type.title or recipe_type.name
 
 
 def _add_revision(

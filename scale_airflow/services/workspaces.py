@@ -15,6 +15,7 @@ from scale_airflow.definitions.workspace_configuration import WorkspaceConfigura
 from scale_airflow.definitions.workspace_document import WorkspaceDocument
 from scale_airflow.errors import DocumentWarning, Fault, InvalidDocument, WorkspaceError
 from scale_airflow.services.lookup import by_id, lock_name
+from scale_airflow.services.stored import Stored, outcome_of
 from scale_airflow.store.models import Workspace, utcnow
 from scale_airflow.workspaces.mounts import broker_for
 
@@ -60,22 +61,15 @@ def edit_workspace(
     return workspace, warnings
 
 
-def ensure_workspace(
-    session: Session, document: Mapping[str, Any] | WorkspaceDocument
-) -> tuple[Workspace, str, list[DocumentWarning]]:
-    """Make the workspace that a set-up document describes, or make the existing one like it.
-
-    :return: the workspace, ``created``, ``updated`` or ``unchanged``, and warnings.
-    :raises InvalidDocument: with every fault.
-    """
-    parsed = document if isinstance(document, WorkspaceDocument) else WorkspaceDocument.parse(document)
-    lock_name(session, "workspace", parsed.name)
-    existing = find_workspace(session, parsed.name)
+def ensure_workspace(session: Session, document: WorkspaceDocument) -> Stored[Workspace]:
+    """Make the workspace that a set-up document describes, or make the existing one like it."""
+    lock_name(session, "workspace", document.name)
+    existing = find_workspace(session, document.name)
     if existing is None:
-        workspace, warnings = _create(session, parsed)
-        return workspace, "created", warnings
-    has_changed, warnings = _change(session, existing, parsed)
-    return existing, "updated" if has_changed else "unchanged", warnings
+        workspace, warnings = _create(session, document)
+        return Stored(workspace, "created", warnings)
+    has_changed, warnings = _change(session, existing, document)
+    return Stored(existing, outcome_of(is_new=False, has_changed=has_changed), warnings)
 
 
 def validate_workspace(session: Session, document: object) -> list[DocumentWarning]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from scale_airflow.config import settings
+from scale_airflow.definitions.workspace_document import WorkspaceDocument
 from scale_airflow.errors import InvalidDocument, NotFound
 from scale_airflow.services import workspaces
 
@@ -66,6 +67,7 @@ def test_edit(session: Session, directory: Path) -> None:
 
 
 def test_ensure_is_repeatable(session: Session) -> None:
-    assert workspaces.ensure_workspace(session, workspace())[1] == "created"
-    assert workspaces.ensure_workspace(session, workspace())[1] == "unchanged"
-    assert workspaces.ensure_workspace(session, {**workspace(), "title": "Other"})[1] == "updated"
+    same = WorkspaceDocument.parse(workspace())
+    other = WorkspaceDocument.parse({**workspace(), "title": "Other"})
+    outcomes = [workspaces.ensure_workspace(session, each).outcome for each in (same, same, other)]
+    assert outcomes == ["created", "unchanged", "updated"]

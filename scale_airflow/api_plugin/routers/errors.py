@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Error services: errors that exit codes of jobs map to."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, Request
+
+from scale_airflow.api_plugin.auth import requires
+from scale_airflow.api_plugin.bodies import JsonBody
+from scale_airflow.api_plugin.links import LinksDep
+from scale_airflow.api_plugin.listing import WindowDep, page_of
+from scale_airflow.api_plugin.parameters import PathId
+from scale_airflow.api_plugin.replies import Reply, created
+from scale_airflow.api_plugin.schemas import documented_by
+from scale_airflow.api_plugin.views import types
+from scale_airflow.services import errors, type_lists
+from scale_airflow.store.session import transaction
+
+router = APIRouter(tags=["Errors"])
+
+READ = [Depends(requires("GET", "Scale Errors"))]
+CREATE = [Depends(requires("POST", "Scale Errors"))]
+EDIT = [Depends(requires("PUT", "Scale Errors"))]
+
+_EXAMPLE = {
+    "name": "error1",
+    "title": "Error 1",
+    "description": "This is an algorithm error",
+    "category": "ALGORITHM",
+}
+
+
+@router.get("/errors/", summary="Error list", dependencies=READ)
+def list_errors(request: Request, window: WindowDep) -> Reply:
+    """Return all errors, in the order of `last_modified` unless another is asked for."""
+    with transaction() as session:
+        return page_of(request, window, type_lists.list_errors(session, window), types.error)
+
+
+@router.post(
+    "/errors/",
+    summary="Create error",
+    status_code=201,
+    dependencies=CREATE,
+    openapi_extra=documented_by("error-1.0", example=_EXAMPLE),
+)
+def create_error(body: JsonBody, links: LinksDep) -> Reply:
+    """Create an error of the category ALGORITHM or DATA; SYSTEM is reserved."""
+    with transaction() as session:
+        made = errors.create_error(session, body)
+        return created(types.error(made), links.to(f"/errors/{made.id}/"))
+
+
+@router.get("/errors/{error_id}/", summary="Error details", dependencies=READ)
+def get_error(error_id: PathId) -> Reply:
+    """Return an error."""
+    with transaction() as session:
+        return Reply(types.error(errors.get_error(session, error_id)))
+
+
+@router.patch(
+    "/errors/{error_id}/",
+    summary="Edit error",
+    dependencies=EDIT,
+    openapi_extra=documented_by("error-1.0", editing=True, without=("name",)),
+)
+def edit_error(error_id: PathId, body: JsonBody) -> Reply:
+    """Change title, description or category of an error; those of the category SYSTEM stay as they are."""
+    with transaction() as session:
+        return Reply(types.error(errors.edit_error(session, error_id, body)))
