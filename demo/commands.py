@@ -17,7 +17,7 @@ def run(commands: list[list[str]]) -> int:
 
     parser = cli_parser.get_parser()
     for command in commands:
-        print(f"$ airflow {' '.join(_without_password(command))}", flush=True)
+        print(f"$ airflow {' '.join(_without_password(command))}", file=sys.stderr, flush=True)
         arguments = parser.parse_args(command)
         try:
             arguments.func(arguments)

@@ -51,6 +51,7 @@ class Installation:
         self.folder = folder
         self.port = port
         self.url = f"http://localhost:{port}"
+        self._client: Client | None = None
 
     # -- what lies where ------------------------------------------------------------------------------------
     @property
@@ -97,7 +98,10 @@ class Installation:
     @property
     def client(self) -> Client:
         """A client of its REST APIs, logged in as the administrator."""
-        return Client(self.credentials.url, self.credentials.username, self.credentials.password)
+        if self._client is None:
+            login = self.credentials
+            self._client = Client(login.url, login.username, login.password)
+        return self._client
 
     def _facts(self) -> dict[str, str]:
         try:
@@ -193,15 +197,16 @@ class Installation:
             env=self.environment,
             cwd=self.folder,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
             text=True,
             check=False,
             timeout=timeout,
         )
         with (self.logs / "commands.log").open("a") as log:
-            log.write(done.stdout)
+            log.write(done.stderr + done.stdout)
         if done.returncode != 0:
-            raise DemoError(f"A command of Airflow failed:\n{done.stdout[-3000:]}")
+            told = f"{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+            raise DemoError(f"A command of Airflow failed:\n{told.strip()}", f"All of it: {self.logs}")
         return done.stdout
 
     # -- running it -----------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ def _end(services: list[Service]) -> None:
                 for service in group
                 if service.process is not None and service.process.poll() is None
             ],
-            patience=12,
+            patience=6,
         )
 
 

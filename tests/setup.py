@@ -31,7 +31,12 @@ class Part:
 
 
 PARTS = (
-    Part("docker", ("dockerd",), ("docker.io",), "a Docker engine, or DOCKER_HOST set to one"),
+    Part(
+        "docker",
+        ("dockerd", "busybox"),
+        ("docker.io", "busybox-static"),
+        "Docker's engine (dockerd) and a static busybox, or SCALE_TEST_DOCKER_HOST set to a running engine",
+    ),
     Part(
         "browser",
         ("chromium", "chromedriver"),
@@ -45,7 +50,7 @@ def wanted() -> list[Part]:
     """Return the parts that are neither left out nor there already."""
     without = os.environ.get("WITHOUT", "").split(",")
     parts = [part for part in PARTS if part.name not in without and part.missing()]
-    if os.environ.get("DOCKER_HOST"):
+    if os.environ.get("SCALE_TEST_DOCKER_HOST"):
         parts = [part for part in parts if part.name != "docker"]
     return parts
 
