@@ -18,6 +18,7 @@ from scale_airflow.compiler.dag_files import split_file_name
 from scale_airflow.compiler.fetch import DagFileSource
 from scale_airflow.compiler.local_files import LocalDagFiles
 from scale_airflow.config import settings
+from scale_airflow.errors import ScaleApiError
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +71,22 @@ class ScaleDagBundle(BaseDagBundle):
         super().initialize()
 
     def refresh(self) -> None:
-        """Bring the directory up to date, where files are not published into it."""
-        if not self._files.is_origin():
+        """Bring the directory up to date: repair it where files are published into it, else mirror it.
+
+        :raises ScaleApiError: if a mirror can't be brought up to date. Then Airflow leaves its DAGs alone; it
+            would take those whose files are not here yet for deleted ones.
+        """
+        if self._files.is_origin():
+            self._repair()
+        else:
             DagFileSource(self._files).synchronize()
+
+    def _repair(self) -> None:
+        for file_name in self._files.visible_files():
+            try:
+                self._ensure(file_name)
+            except ScaleApiError as error:
+                log.warning("The generated DAG file %s stays damaged: %s", file_name, error)
 
     def _ensure(self, file_name: str) -> None:
         if self._files.is_intact(file_name):

@@ -38,7 +38,7 @@ def publish(dag_file: DagFile) -> None:
     from sqlalchemy.exc import IntegrityError
 
     bundle = configured_bundle()
-    bundle.files.mark_as_origin()
+    claim_origin()
     path = bundle.files.write(dag_file)
     bundle.files.show(dag_file.file_name)
     if _is_published(bundle, dag_file):
@@ -53,6 +53,14 @@ def publish(dag_file: DagFile) -> None:
             log.info("Another process wrote the DAG %s at the same time: trying again", dag_file.dag_id)
         else:
             return
+
+
+def claim_origin() -> None:
+    """Remember that DAGs are published on this host, so that nothing here looks for them elsewhere.
+
+    :raises InstallationError: if Airflow's configuration lacks our bundle.
+    """
+    configured_bundle().files.mark_as_origin()
 
 
 def hide(dag_ids: Iterable[str], session: Session) -> list[str]:

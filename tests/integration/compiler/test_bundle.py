@@ -122,6 +122,29 @@ def test_a_damaged_file_is_replaced_before_it_is_loaded(
     assert path.read_text() == dag_files[0].source
 
 
+def test_a_refresh_repairs_what_was_published_here(
+    origin: LocalDagFiles, dag_files: list[DagFile], server: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    bundle = ScaleDagBundle(name="scale")
+    origin.path_of(dag_files[1].file_name).write_text("damaged")
+    origin.path_of(dag_files[2].file_name).write_text("damaged")
+    server.files = dag_files[:2]
+    bundle.refresh()
+    assert origin.is_intact(dag_files[1].file_name)
+    assert f"{dag_files[2].file_name} stays damaged" in caplog.text
+    assert len(server.requests) == 2
+
+
+def test_a_mirror_that_can_not_be_completed_stops_airflow_from_deleting_its_dags(
+    dags_dir: Path, server: Any
+) -> None:
+    server.status = 500
+    with pytest.raises(ScaleApiError):
+        ScaleDagBundle(name="scale").refresh()
+    with pytest.raises(ScaleApiError):
+        ScaleDagBundle(name="scale").initialize()
+
+
 def test_another_content_is_never_kept(dags_dir: Path, dag_files: list[DagFile], server: Any) -> None:
     server.files = dag_files
     server.spoiled = b"import os\n"
