@@ -28,21 +28,25 @@ def agent_id(work_dir: Path) -> str | None:
     return text if _VALID.fullmatch(text) else None
 
 
-def make_agent_id(work_dir: Path) -> str:
+def make_agent_id(work_dir: Path, wanted: str | None = None) -> str:
     """Return the agent's id, made at its first start and kept in the scratch folder for ever.
 
+    :param wanted: keep this one from now on.
     :raises OSError: if the folder can't be written to.
+    :raises ValueError: if ``wanted`` can't be an id.
     """
+    if wanted is not None and not _VALID.fullmatch(wanted):
+        raise ValueError(f"{wanted!r} can't be an agent's id: 8 to 64 letters, digits and dashes.")
     work_dir.mkdir(parents=True, exist_ok=True)
     known = agent_id(work_dir)
-    if known is not None:
+    if known is not None and wanted in (None, known):
         return known
     with tempfile.NamedTemporaryFile("w", dir=work_dir, prefix=".agent_id.", delete=False) as file:
-        file.write(f"{uuid.uuid4()}\n")
+        file.write(f"{wanted or uuid.uuid4()}\n")
         file.flush()
         os.fsync(file.fileno())
     try:
-        if (work_dir / _ID_FILE).exists():  # damaged: whoever it was can't be told
+        if wanted is not None or (work_dir / _ID_FILE).exists():  # damaged: whoever it was can't be told
             os.replace(file.name, work_dir / _ID_FILE)
         else:
             # Of two that start at once, one wins and both read its id.

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What runs on this host for job executions: containers found by label, process jobs by their keeper."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import time
+from pathlib import Path
+
+import requests
+from docker import APIClient
+from docker.errors import DockerException, NotFound
+
+from scale_airflow.config import Settings
+from scale_airflow.execution.backends.container_options import AGENT_LABEL, EXECUTION_LABEL
+from scale_airflow.execution.backends.docker import connect
+from scale_airflow.execution.backends.process import KEEPER
+
+_PROC = Path("/proc")
+#: After the engine could not be reached, it is not asked again for so many seconds.
+_ENGINE_PAUSE = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class Leftovers:
+    """Finds and kills the executions of this host, whoever started them.
+
+    :param agent_id: the label of the containers that belong to this host's agent.
+    """
+
+    def __init__(self, settings: Settings, agent_id: str):
+        self._settings = settings
+        self._agent_id = agent_id
+        self._client: APIClient | None = None
+        self._engine_away_until = 0.0
+        self._last_containers: dict[int, list[str]] = {}
+
+    def running(self) -> tuple[int, ...]:
+        """Return the executions that have a container or a process here.
+
+        While the engine can't be reached, the containers seen last count as still there: nothing is declared
+        gone that may still run.
+        """
+        return tuple(sorted({*self._containers(), *self._keepers()}))
+
+    def kill(self, execution_id: int) -> None:
+        """Kill an execution's container and processes, and remove the container; harmless if it is gone."""
+        for container_id in self._containers().get(execution_id, ()):
+            try:
+                self._engine().remove_container(container_id, force=True, v=True)
+            except NotFound:
+                continue
+            except (DockerException, requests.RequestException) as error:
+                log.warning("The container of execution %s can't be killed yet: %s", execution_id, error)
+                self._engine_failed()
+        for process in self._keepers().get(execution_id, ()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGTERM)  # the keeper kills all that is below it
+
+    def _containers(self) -> dict[int, list[str]]:
+        if self._settings.backend == "process" and not self._last_containers:
+            return {}
+        if time.monotonic() < self._engine_away_until:
+            return self._last_containers
+        try:
+            found = self._engine().containers(
+                all=True, filters={"label": [EXECUTION_LABEL, f"{AGENT_LABEL}={self._agent_id}"]}
+            )
+        except (DockerException, requests.RequestException) as error:
+            log.warning("The Docker engine can't be asked: %s", error)
+            self._engine_failed()
+            return self._last_containers
+        seen: dict[int, list[str]] = {}
+        for entry in found:
+            label = str((entry.get("Labels") or {}).get(EXECUTION_LABEL, ""))
+            if label.isdigit():
+                seen.setdefault(int(label), []).append(entry["Id"])
+        self._last_containers = seen
+        return seen
+
+    def _keepers(self) -> dict[int, list[int]]:
+        """Return the processes that keep a process job below this scratch folder, by execution."""
+        found: dict[int, list[int]] = {}
+        for folder in _PROC.iterdir():
+            if not folder.name.isdigit():
+                continue
+            try:
+                argv = (folder / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue  # it has ended meanwhile
+            execution_id = self._kept(argv)
+            if execution_id is not None:
+                found.setdefault(execution_id, []).append(int(folder.name))
+        return found
+
+    def _kept(self, argv: list[bytes]) -> int | None:
+        """Return the execution of a keeper's command line: …, keeper.py, control, status, id, work folder."""
+        keeper = os.fsencode(KEEPER)
+        if keeper not in argv:
+            return None
+        words = argv[argv.index(keeper) + 1 :]
+        if len(words) < 4 or words[3] != os.fsencode(self._settings.work_dir) or not words[2].isdigit():
+            return None
+        return int(words[2])
+
+    def _engine(self) -> APIClient:
+        if self._client is None:
+            self._client = connect(self._settings.docker_url)
+        return self._client
+
+    def _engine_failed(self) -> None:
+        self._engine_away_until = time.monotonic() + _ENGINE_PAUSE
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(Exception):
+                client.close()
