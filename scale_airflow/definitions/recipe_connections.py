@@ -18,12 +18,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What is passed to a job's input; ``called`` names it in a sentence."""
+    """What is passed to a job's input: an output of ``job``, or an input of the recipe if that is None."""
 
-    called: str
+    job: str | None
+    name: str
     type: str
     required: bool
     media_types: tuple[str, ...]
+
+    @property
+    def called(self) -> str:
+        """What it is, in a sentence."""
+        if self.job is None:
+            return f"recipe input {quote(self.name)}"
+        return f"output {quote(self.name)} of the job {quote(self.job)}"
 
 
 class _Warnings:
@@ -85,8 +93,7 @@ def _sources(
     for index, (recipe_input, job_input) in enumerate(job.recipe_inputs):
         found = definition.input(recipe_input)
         if found is not None:
-            called = f"recipe input {quote(found.name)}"
-            source = _Source(called, found.type, found.required, found.media_types)
+            source = _Source(None, found.name, found.type, found.required, found.media_types)
             yield f"{place}/recipe_inputs/{index}", source, job_input
     for index, dependency in enumerate(job.dependencies):
         interface = job_types.get(definition.job(dependency.name).job_type)
@@ -96,8 +103,8 @@ def _sources(
                 yield here, None, job_input
             elif (output := interface.output(output_name)) is not None:
                 types = (output.media_type,) if output.media_type else ()
-                called = f"output {quote(output_name)} of the job {quote(dependency.name)}"
-                yield here, _Source(called, output.type, output.required, types), job_input
+                source = _Source(dependency.name, output.name, output.type, output.required, types)
+                yield here, source, job_input
             else:
                 names = [each.name for each in interface.outputs]
                 job_name, name = quote(dependency.name), quote(output_name)
@@ -109,16 +116,18 @@ def _check_source(
     wanted: InterfaceInput, source: _Source, place: str, faults: Faults, warnings: _Warnings
 ) -> None:
     """Check that a source may be passed to an input; media types that do not match give warnings only."""
-    name = quote(wanted.name)
     if wanted.required and not source.required:
+        name = quote(wanted.name)
         message = f"The input {name} is required, but the {source.called} is optional and may be missing."
         faults.add(place, "recipe-definition.optional-to-required", message)
     if "property" in (wanted.type, source.type):
         if wanted.type != source.type:
+            name = quote(wanted.name)
             message = f"The {source.called} is a {source.type}, but the input {name} takes a {wanted.type}."
             faults.add(place, "recipe-definition.type-mismatch", message)
         return
     if wanted.type == "file" and source.type == "files":
+        name = quote(wanted.name)
         message = (
             f"The {source.called} may be several files, but the input {name} only accepts a single file."
         )

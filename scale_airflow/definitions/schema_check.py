@@ -13,7 +13,7 @@ is the very end of the text, never the place before a last newline.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from scale_airflow.definitions.faults import Faults, describe, pointer, quote, quote_all
@@ -158,13 +158,26 @@ def _combined(compiler: _Compiler, schema: Schema) -> Check:
     return _all_of([compiler.compile(each) for each in schema["allOf"]])
 
 
+class _Verdict(Faults):
+    """Knows only whether there are faults: nobody reads those that a condition finds."""
+
+    def __bool__(self) -> bool:
+        return self.uncounted > 0
+
+    def add(
+        self, path: str, rule: str, message: str, *, near: tuple[str, Iterable[str]] | None = None
+    ) -> None:
+        """Count a fault."""
+        self.uncounted += 1
+
+
 def _condition(compiler: _Compiler, schema: Schema) -> Check:
     test = compiler.compile(schema["if"])
     then = compiler.compile(schema.get("then", True))
     otherwise = compiler.compile(schema.get("else", True))
 
     def check(value: Any, place: Place, faults: Faults) -> None:
-        tried = Faults()
+        tried = _Verdict()
         test(value, place, tried)
         (otherwise if tried else then)(value, place, faults)
 
