@@ -17,8 +17,8 @@ MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
 
 _PERIOD = re.compile(
-    r"P(?=.)(?:(?P<days>\d{1,9})D)?"
-    r"(?:T(?=.)(?:(?P<hours>\d{1,9})H)?(?:(?P<minutes>\d{1,9})M)?(?:(?P<seconds>\d{1,9})S)?)?",
+    r"P(?=.)(?:(?P<days>\d{1,6})D)?"
+    r"(?:T(?=.)(?:(?P<hours>\d{1,6})H)?(?:(?P<minutes>\d{1,6})M)?(?:(?P<seconds>\d{1,6})S)?)?",
     re.ASCII,
 )
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from scale_airflow.definitions.faults import Faults, pointer, quote
 from scale_airflow.errors import Fault
 
 KIND = "error-mapping"
+_EXIT_CODE = re.compile(r"-?[0-9]{1,10}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,7 @@ class ErrorMapping:
         codes = document.get("exit_codes", {}) if isinstance(document, dict) else {}
         seen: dict[int, str] = {}
         for code in codes if isinstance(codes, dict) else ():
-            if not (
-                isinstance(code, str) and code.lstrip("-").isdecimal() and code.isascii() and len(code) <= 11
-            ):
+            if not (isinstance(code, str) and _EXIT_CODE.fullmatch(code)):
                 continue
             if (other := seen.setdefault(int(code), code)) != code:
                 message = f"{quote(code)} is the same exit code as {quote(other)}, which is mapped already."

@@ -17,7 +17,7 @@ MAX_WARNINGS = 200
 """More warnings than this about one document are left out."""
 
 _MAX_QUOTED = 80
-_MAX_CANDIDATES = 200
+_MAX_CANDIDATES = 100
 _MAX_LISTED = 20
 _MAX_NAME = 255
 
