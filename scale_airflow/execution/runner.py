@@ -121,6 +121,7 @@ class Execution:
             self._heart.stop()
             with contextlib.suppress(Exception):
                 self._close_job()
+            self._backend.close()
 
     def kill(self, reason: str) -> None:
         """Kill the job at once and have :meth:`run` stop without a report."""

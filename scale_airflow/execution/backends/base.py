@@ -79,3 +79,6 @@ class Backend(Protocol):
 
         :raises ExecutionFailure: if it can't be started.
         """
+
+    def close(self) -> None:
+        """Give back what the backend holds; the jobs it started are closed on their own."""

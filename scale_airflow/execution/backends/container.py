@@ -28,6 +28,8 @@ _LOOK = 10.0
 _LOST_AFTER = 120.0
 _SETTLE = 3.0
 _QUIET = 10.0
+_SIGNALED = (137, 143)
+_AFTERMATH = 0.3
 _NOT_STARTED = (126, 127)
 
 log = logging.getLogger(__name__)
@@ -59,6 +61,7 @@ class ContainerJob:
         self._writing = 0
         self._next_look = time.monotonic() + _LOOK
         self._away_since: float | None = None
+        self._was_away = False
         self._start_error: str | None = None
 
     def start(self) -> None:
@@ -97,6 +100,10 @@ class ContainerJob:
         self._next_look = time.monotonic() + _LOOK
         try:
             state = self._state(settle=not reading)
+            if not state["Running"] and state["ExitCode"] in _SIGNALED and not state.get("OOMKilled"):
+                # A removal by force kills first, an engine that stops does too: look whether that was it.
+                time.sleep(_AFTERMATH)
+                state = self._state()
         except NotFound:
             raise ExecutionFailure(
                 "The container was removed from outside while the job ran.", error_name="mesos-lost"
@@ -104,6 +111,8 @@ class ContainerJob:
         except (DockerException, requests.RequestException) as error:
             self._bear(error, seconds)
             return None
+        if self._away_since is not None:
+            log.info("The Docker engine is back")
         self._away_since = None
         if state["Running"] or state["Status"] in ("running", "paused", "restarting"):
             if not reading:
@@ -113,6 +122,11 @@ class ContainerJob:
             return None
         if reading and not self._is_stuck():
             return None
+        if self._was_away and state["ExitCode"] != 0 and not state.get("OOMKilled"):
+            raise ExecutionFailure(
+                f"The container was lost: it ended (code {state['ExitCode']}) when the engine went away.",
+                error_name="mesos-lost",
+            )
         return self._ending(state)
 
     def kill(self) -> None:
@@ -165,6 +179,7 @@ class ContainerJob:
         now = time.monotonic()
         if self._away_since is None:
             self._away_since = now
+            self._was_away = True
             log.warning("The Docker engine can't be reached, waiting for it: %s", explanation(error))
         if now - self._away_since > _LOST_AFTER:
             raise ExecutionFailure(
@@ -226,8 +241,9 @@ class ContainerJob:
             plain = connection if hasattr(connection, "recv") else connection._sock
             with contextlib.suppress(OSError):
                 plain.shutdown(socket.SHUT_RDWR)
-            with contextlib.suppress(OSError):
-                connection.close()
+            for each in (getattr(connection, "_response", plain), connection, plain):
+                with contextlib.suppress(OSError, ValueError):  # one may have closed the other
+                    each.close()
 
 
 def _frames(connection: Any) -> Iterator[tuple[Stream, bytes]]:

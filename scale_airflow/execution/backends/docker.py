@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
 import requests
 from docker import APIClient
+from docker.constants import DEFAULT_UNIX_SOCKET
 from docker.errors import DockerException, NotFound
 
 from scale_airflow.config import Settings
@@ -30,6 +33,7 @@ Connect = Callable[[], APIClient]
 KILLED = "killed"
 """Name of the file in the scratch folder that says: the container was killed, nobody may go on with it."""
 _ENGINE_PATIENCE = 60.0
+_PROBE = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +128,12 @@ class DockerBackend:
             raise
         return job
 
+    def close(self) -> None:
+        """Close the connection to the engine; see :class:`Backend`."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
     def _job(self, container_id: str, run: JobRun, output: Output) -> ContainerJob:
         return ContainerJob(self._connect, container_id, output, killed_note=run.scratch.root / KILLED)
 
@@ -193,8 +203,18 @@ def _inspect(client: APIClient, image: str) -> dict[str, Any] | None:
 
 
 def connect(docker_url: str) -> APIClient:
-    """Return a new client of the engine at this address.
+    """Return a new client of the engine at this address (empty: ``DOCKER_HOST``, else the local socket).
 
     :raises DockerException: if it can't be reached.
     """
-    return APIClient(base_url=docker_url or None, version="auto")
+    url = docker_url or os.environ.get("DOCKER_HOST") or DEFAULT_UNIX_SOCKET
+    scheme, _, place = url.partition("://")
+    if scheme in ("unix", "http+unix"):
+        # docker-py leaves a socket open for each connection that is refused, so ask by hand first.
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                probe.settimeout(_PROBE)
+                probe.connect("/" + place.lstrip("/"))
+        except OSError as error:
+            raise DockerException(f"{url}: {error.strerror or error}") from None
+    return APIClient(base_url=url, version="auto")

@@ -80,6 +80,9 @@ class ProcessBackend:
             output,
         )
 
+    def close(self) -> None:
+        """Do nothing: there is nothing to give back; see :class:`Backend`."""
+
 
 class ProcessJob:
     """A job below its keeper (see ``keeper.py``), with a thread for each of its streams."""

@@ -1,0 +1,534 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole executions in containers of a real engine."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from docker_engine import Engine, docker_engine
+from unit.execution.fake_runtime import (
+    FakeRuntime,
+    RecordingLog,
+    fake_runtime,
+    make_order,
+    make_settings,
+    stored_file,
+)
+
+from scale_airflow.execution.backends.docker import DockerBackend, connect
+from scale_airflow.execution.order import ExecutionOrder, OrderInput, OrderOutput, ReportAnswer
+from scale_airflow.execution.runner import Execution, ExecutionStopped
+from scale_airflow.hooks.client import RuntimeClient
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture
+def runtime() -> Iterator[FakeRuntime]:
+    with fake_runtime() as server:
+        yield server
+
+
+class Bench:
+    """Runs orders in containers against the fake server."""
+
+    def __init__(self, root: Path, runtime: FakeRuntime, engine: Engine):
+        self.root, self.runtime, self.engine = root, runtime, engine
+        self.agent_id = f"agent-{root.name}"
+        self.executions: list[Execution] = []
+
+    def order(self, script: str, **changes: Any) -> ExecutionOrder:
+        """An order that runs a shell script in the image; its arguments follow."""
+        path = self.root / "data" / "job.sh"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(script)
+        inputs = (
+            OrderInput("script", "file", None, (stored_file(self.root, "job.sh", script.encode(), 99),)),
+            *changes.pop("inputs", ()),
+        )
+        arguments = "${script} " + changes.pop("arguments", "")
+        values = {"backend": "docker", "image": "scale-busybox:1", **changes}
+        return make_order(self.root, "/bin/sh", arguments, inputs=inputs, **values)
+
+    def execution(self, order: ExecutionOrder, **settings: Any) -> Execution:
+        configured = make_settings(self.root, **{"backend": "docker", **settings})
+        backend = DockerBackend(configured, lambda: connect(self.engine.url), agent_id=self.agent_id)
+        api = RuntimeClient(self.runtime.url, "secret").execution(order.execution_id, order.token)
+        made = Execution(order, api, backend, configured, RecordingLog())
+        self.executions.append(made)
+        return made
+
+    def run(self, order: ExecutionOrder, **settings: Any) -> ReportAnswer:
+        return self.execution(order, **settings).run()
+
+    def out(self) -> str:
+        return self.runtime.output("stdout").decode()
+
+    def failure(self) -> dict[str, Any]:
+        (report,) = self.runtime.bodies("/fail/")
+        return dict(report)
+
+    def completion(self) -> dict[str, Any]:
+        assert not self.runtime.bodies("/fail/"), self.failure()["message"]
+        (report,) = self.runtime.bodies("/complete/")
+        return dict(report)
+
+    def containers(self) -> list[dict[str, Any]]:
+        client = self.engine.client()
+        try:
+            return list(client.containers(all=True, filters={"label": f"scale.agent={self.agent_id}"}))
+        finally:
+            client.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, runtime: FakeRuntime, engine: Engine) -> Iterator[Bench]:
+    made = Bench(tmp_path, runtime, engine)
+    yield made
+    assert made.containers() == [], made.executions[-1]._log.text
+    left = (tmp_path / "work" / "job_exe_7").exists()
+    assert not left, made.executions[-1]._log.text
+
+
+def await_true(condition: Callable[[], Any], timeout: float = 20.0) -> Any:
+    end = time.monotonic() + timeout
+    while not (value := condition()):
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+    return value
+
+
+LIMITS = """
+cd /sys/fs/cgroup
+if [ -d memory ]; then
+  echo $(cat cpu/cpu.cfs_quota_us) $(cat cpu/cpu.cfs_period_us)
+  cat memory/memory.limit_in_bytes memory/memory.memsw.limit_in_bytes
+else
+  cat cpu.max memory.max memory.swap.max
+fi
+df -m /dev/shm | tail -1 | awk '{print $2}'
+"""
+
+
+def test_quota_and_memory_are_real(bench: Bench) -> None:
+    bench.run(
+        bench.order(LIMITS, cpus=0.5, mem_mib=100.0, configuration={"shared_mem_required": 9}), timeout=30
+    )
+    bench.completion()
+    quota, *memory, shared = bench.out().splitlines()
+    assert quota == "50000 100000"
+    assert memory[0] == str(100 << 20)
+    assert memory[1:] in ([str(100 << 20)], ["0"], [])  # memory and swap together, or swap alone
+    assert shared == "9"
+
+
+def test_a_quota_above_the_engine_s_cpus_is_no_fault(bench: Bench) -> None:
+    bench.run(bench.order("", cpus=1000.0))
+    bench.completion()
+
+
+def test_out_of_memory_is_told_apart_from_exit_137(bench: Bench, runtime: FakeRuntime) -> None:
+    bench.run(bench.order("x=a; while true; do x=$x$x; done", mem_mib=32.0))
+    assert bench.failure()["exit_code"] == 137
+    assert "32 MiB of memory" in bench.failure()["message"]
+    runtime.requests.clear()
+    bench.run(bench.order("exit 137"))
+    assert bench.failure()["exit_code"] == 137
+    assert "memory" not in bench.failure()["message"]
+
+
+def test_a_timeout_kills_what_ignores_sigterm(bench: Bench) -> None:
+    started = time.monotonic()
+    bench.run(bench.order("trap '' TERM; echo up; while true; do sleep 1; done", timeout=2))
+    assert bench.failure()["error_name"] == "timeout"
+    assert bench.out() == "up\n"
+    assert time.monotonic() - started < 8
+
+
+def test_arguments_arrive_byte_for_byte(bench: Bench) -> None:
+    values = ["a b", "'\"", "$(reboot); `id` && $HOME", "{{ ds }}", "ä\n\tö", "-x", "\\", "*", "run.sh"]
+    bench.run(
+        bench.order(
+            'for each in "$@"; do printf "<%s>" "$each"; done',
+            arguments=" ".join(f"${{p{n}}}" for n in range(len(values))),
+            inputs=tuple(OrderInput(f"p{n}", "property", value, ()) for n, value in enumerate(values)),
+        )
+    )
+    bench.completion()
+    assert bench.out() == "".join(f"<{value}>" for value in values)
+
+
+def test_streams_are_kept_apart(bench: Bench, runtime: FakeRuntime) -> None:
+    bench.run(bench.order("for n in 1 2 3; do echo out$n; echo err$n >&2; done"))
+    assert bench.out() == "out1\nout2\nout3\n"
+    assert runtime.output("stderr") == b"err1\nerr2\nerr3\n"
+
+
+def test_output_is_live(bench: Bench, runtime: FakeRuntime) -> None:
+    order = bench.order('echo early; until [ -e "$1/go" ]; do sleep 0.1; done', arguments="${job_output_dir}")
+    thread = threading.Thread(target=bench.run, args=(order,))
+    thread.start()
+    runtime.wait_for(lambda: runtime.output("stdout") == b"early\n")
+    (bench.root / "work" / "job_exe_7" / "outputs" / "output_data" / "go").touch()
+    thread.join()
+    bench.completion()
+
+
+def test_an_entrypoint_gets_only_the_arguments(bench: Bench) -> None:
+    bench.run(
+        bench.order(
+            "",
+            image="scale-entry:1",
+            arguments="a ${b}",
+            inputs=(OrderInput("b", "property", "b c", ()),),
+        )
+    )
+    place = bench.root / "work" / "job_exe_7" / "inputs" / "input_data" / "script" / "job.sh"
+    assert bench.out() == f"entry: {place} a b c\n"
+
+
+def test_a_missing_image_and_none_at_all(bench: Bench, runtime: FakeRuntime) -> None:
+    bench.run(bench.order("", image="no-such-image:7"))
+    assert "no-such-image:7 is not on this host" in bench.failure()["message"]
+    assert bench.failure()["error_name"] == "unknown"
+    runtime.requests.clear()
+    bench.run(bench.order("", image=None))
+    assert "no Docker image" in bench.failure()["message"]
+
+
+def test_a_pull_that_fails(bench: Bench, runtime: FakeRuntime) -> None:
+    # No host is there: the engine says so at once.
+    bench.run(bench.order("", image="localhost:1/none:1"), docker_pull="missing")
+    assert "localhost:1/none:1 can't be used" in bench.failure()["message"]
+    runtime.requests.clear()
+    client = bench.engine.client()
+    client.tag("scale-busybox:1", "localhost:1/there", "1")
+    client.close()
+    bench.run(bench.order("echo ran", image="localhost:1/there:1"), docker_pull="always")
+    assert bench.out() == "ran\n"
+    image = bench.completion()["environment"]["image"]
+    assert image.partition("@")[0] == "localhost:1/there:1"
+    assert image.partition("@")[2].startswith("sha256:")
+
+
+def test_a_command_that_is_not_there(bench: Bench) -> None:
+    bench.run(make_order(bench.root, "/no/such", backend="docker", image="scale-busybox:1"))
+    assert bench.failure()["exit_code"] == 127
+    assert "/no/such" in bench.failure()["message"]
+
+
+def test_products_of_a_container(bench: Bench, tmp_path: Path) -> None:
+    order = bench.order(
+        'mkdir "$1/sub"; echo one > "$1/sub/a b.txt"; ln -s "sub/a b.txt" "$1/link.txt"; umask 077; '
+        'echo two > "$1/b"; echo "ARTIFACT:list:sub/a b.txt"; echo "ARTIFACT:list:$1/link.txt"; '
+        "echo ARTIFACT:list:b",
+        arguments="${job_output_dir}",
+        outputs=(OrderOutput("list", "files", True, None, 1),),
+    )
+    bench.run(order)
+    (output,) = bench.completion()["outputs"]
+    stored = tmp_path / "data" / order.output_path
+    assert [file["path"] for file in output["files"]] == [
+        f"{order.output_path}/{name}" for name in ("sub/a b.txt", "link.txt", "b")
+    ]
+    assert (stored / "sub/a b.txt").read_text() == (stored / "link.txt").read_text() == "one\n"
+    assert not (stored / "link.txt").is_symlink()
+    assert (stored / "b").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        ('ln -s /etc/passwd "$1/a"', "leads out"),
+        ('ln -s ../../inputs/input_data/script/job.sh "$1/a"', "leads out"),
+        ('mkdir "$1/d"; ln -s /etc "$1/d/e"; ln -s d/e/passwd "$1/a"', "leads out"),
+        ('ln -s a "$1/a"', "link"),
+        ('mkfifo "$1/a"', "regular file"),
+        ('mknod "$1/a" c 1 3', "regular file"),
+        ('mkdir "$1/a"', "regular file"),
+        ("true", "There is no 'a'"),
+    ],
+)
+def test_what_is_no_file_of_the_output_directory_is_refused(bench: Bench, make: str, words: str) -> None:
+    order = bench.order(
+        make + '; echo "ARTIFACT:out:a"',
+        arguments="${job_output_dir}",
+        outputs=(OrderOutput("out", "file", True, None, 1),),
+    )
+    bench.run(order)
+    report = bench.failure()
+    assert report["error_name"] == "unknown"
+    assert words in report["message"]
+    assert not (bench.root / "data" / order.output_path).exists()
+
+
+def test_inputs_are_read_only(bench: Bench, tmp_path: Path, runtime: FakeRuntime) -> None:
+    files = tuple(stored_file(tmp_path, f"{n}/x y.txt", f"{n}".encode(), n) for n in (1, 2))
+    bench.run(
+        bench.order(
+            'cat "$1/x y.txt" "$1/1_x y.txt"; echo bad > "$1/x y.txt"; rm "$1/x y.txt"; '
+            'touch "$1/new" "$1/../new"; touch "$(dirname "$1")/../../new"; true',
+            arguments="${many}",
+            inputs=(OrderInput("many", "files", None, files),),
+        )
+    )
+    bench.completion()
+    assert bench.out() == "12"
+    assert (
+        runtime.output("stderr").count(b"Read-only file system") + runtime.output("stderr").count(b"busy")
+        >= 4
+    )
+    assert [(tmp_path / "data" / f"{n}/x y.txt").read_text() for n in (1, 2)] == ["1", "2"]
+
+
+def test_labels_parameters_and_no_socket(bench: Bench, runtime: FakeRuntime) -> None:
+    order = bench.order(
+        'id -u; pwd; hostname; echo $MY; ulimit -n; ulimit -c; until [ -e "$1/go" ]; do sleep 0.1; done',
+        arguments="${job_output_dir}",
+        configuration={
+            "env_vars": {"MY": "own value"},
+            "docker_params": [
+                *(["user", "nobody"], ["workdir", "/tmp"], ["hostname", "here"]),
+                *(["ulimit", "nofile=77"], ["label", "mine=yes"], ["label", "scale.job=666"]),
+            ],
+        },
+    )
+    thread = threading.Thread(target=bench.run, args=(order,))
+    thread.start()
+    runtime.wait_for(lambda: runtime.output("stdout").count(b"\n") == 6)
+    (container,) = bench.containers()
+    client = bench.engine.client()
+    facts = client.inspect_container(container["Id"])
+    client.close()
+    (bench.root / "work" / "job_exe_7" / "outputs" / "output_data" / "go").touch()
+    thread.join()
+    bench.completion()
+    assert bench.out().splitlines() == ["65534", "/tmp", "here", "own value", "77", "0"]
+    assert facts["Config"]["Labels"] == {
+        "mine": "yes",
+        "scale.execution": "7",
+        "scale.job": "3",
+        "scale.node": "1",
+        "scale.job-type": "my job 1.0",
+        "scale.agent": bench.agent_id,
+        "scale.work-dir": str(bench.root / "work"),
+    }
+    host = facts["HostConfig"]
+    assert (host["Privileged"], host["AutoRemove"], host["NetworkMode"]) == (False, False, "none")
+    assert not any(
+        "docker" in mount["Source"] for mount in facts["Mounts"] if mount["Source"].endswith("sock")
+    )
+    assert {mount["Destination"] for mount in facts["Mounts"] if mount["RW"]} == {
+        str(bench.root / "work" / "job_exe_7" / "outputs")
+    }
+
+
+def test_gpus_and_privilege_are_asked_for(bench: Bench) -> None:
+    from scale_airflow.definitions.job_interface import JobInterface
+    from scale_airflow.execution.backends.base import JobRun
+    from scale_airflow.execution.backends.container_options import host_options
+    from scale_airflow.execution.staging import Scratch, StagedInputs
+
+    order = bench.order("", privileged=True, configuration={"gpus_required": 2})
+    scratch = Scratch(bench.root / "work", 7)
+    run = JobRun(order, JobInterface.parse(order.interface), scratch, StagedInputs({}), ())
+    client = bench.engine.client()
+    config = client.create_host_config(**host_options(run, network_mode="none", engine_cpus=2))
+    scratch.create()
+    made = client.create_container("scale-busybox:1", ["true"], host_config=config)
+    host = client.inspect_container(made)["HostConfig"]
+    client.remove_container(made)
+    client.close()
+    scratch.remove()
+    assert host["Privileged"] is True
+    assert host["DeviceRequests"][0]["Count"] == 2
+    assert host["DeviceRequests"][0]["Capabilities"] == [["gpu"]]
+
+
+def test_cancel_removes_the_container_within_seconds(bench: Bench, runtime: FakeRuntime) -> None:
+    order = bench.order("trap '' TERM; echo up; while true; do sleep 1; done")
+    caught: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            bench.run(order)
+        except ExecutionStopped as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    runtime.wait_for(lambda: runtime.output("stdout"))
+    started = time.monotonic()
+    bench.executions[0].kill("canceled")
+    await_true(lambda: not bench.containers())
+    assert time.monotonic() - started < 5
+    thread.join()
+    assert [str(error) for error in caught] == ["canceled"]
+    assert runtime.bodies("/fail/") == runtime.bodies("/complete/") == []
+
+
+GATE = """
+echo one; echo ARTIFACT:out:a; until [ -e "$1/go" ]; do sleep 0.1; done; echo two; echo x > "$1/a"
+"""
+
+
+def start_worker(bench: Bench, order: ExecutionOrder) -> int:
+    """Run the order in a process of its own, which can be killed."""
+    worker = os.fork()
+    if worker == 0:
+        try:
+            bench.run(order)
+        finally:
+            os._exit(1)
+    return worker
+
+
+def kill_worker(worker: int) -> None:
+    os.kill(worker, signal.SIGKILL)
+    os.waitpid(worker, 0)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_container_of_a_dead_worker_is_adopted(bench: Bench, runtime: FakeRuntime, ended: bool) -> None:
+    order = bench.order(
+        GATE, arguments="${job_output_dir}", outputs=(OrderOutput("out", "file", True, None, 1),)
+    )
+    worker = start_worker(bench, order)
+    runtime.wait_for(lambda: runtime.output("stdout").count(b"\n") == 2)
+    (before,) = bench.containers()
+    kill_worker(worker)
+    go = bench.root / "work" / "job_exe_7" / "outputs" / "output_data" / "go"
+    if ended:
+        go.touch()
+        await_true(lambda: bench.containers()[0]["State"] == "exited")
+    else:
+        assert bench.containers()[0]["State"] == "running"
+    thread = threading.Thread(target=bench.run, args=(order,))
+    thread.start()
+    if not ended:
+        await_true(lambda: bench.executions and bench.executions[0]._job is not None)
+        assert bench.containers()[0]["Id"] == before["Id"]
+        go.touch()
+    thread.join()
+    report = bench.completion()
+    assert runtime.output("stdout") == b"one\nARTIFACT:out:a\ntwo\n"
+    (output,) = report["outputs"]
+    assert output["files"][0]["file_size"] == 2
+    assert len(runtime.bodies("/complete/")) == 1
+
+
+def test_a_container_that_was_killed_is_not_adopted(bench: Bench, runtime: FakeRuntime) -> None:
+    order = bench.order(
+        GATE, arguments="${job_output_dir}", outputs=(OrderOutput("out", "file", True, None, 1),)
+    )
+    worker = start_worker(bench, order)
+    runtime.wait_for(lambda: runtime.output("stdout").count(b"\n") == 2)
+    kill_worker(worker)
+    (before,) = bench.containers()
+    (bench.root / "work" / "job_exe_7" / "killed").touch()
+    client = bench.engine.client()
+    client.kill(before["Id"])
+    client.close()
+    thread = threading.Thread(target=bench.run, args=(order,))
+    thread.start()
+    await_true(lambda: bench.executions and bench.executions[0]._job is not None)
+    (after,) = bench.containers()
+    assert after["Id"] != before["Id"]
+    (bench.root / "work" / "job_exe_7" / "outputs" / "output_data" / "go").touch()
+    thread.join()
+    bench.completion()
+
+
+def test_a_container_of_another_installation_is_left_alone(bench: Bench, runtime: FakeRuntime) -> None:
+    client = bench.engine.client()
+    other = client.create_container(
+        "scale-busybox:1",
+        ["sleep", "600"],
+        labels={"scale.execution": "7", "scale.agent": "another"},
+        host_config=client.create_host_config(network_mode="none"),
+    )
+    client.start(other)
+    bench.run(bench.order("echo mine"))
+    assert bench.out() == "mine\n"
+    assert client.inspect_container(other)["State"]["Running"]
+    client.remove_container(other, force=True)
+    client.close()
+
+
+def test_a_container_removed_from_outside_is_lost(bench: Bench, runtime: FakeRuntime) -> None:
+    order = bench.order("echo up; sleep 600")
+    thread = threading.Thread(target=bench.run, args=(order,))
+    thread.start()
+    runtime.wait_for(lambda: runtime.output("stdout"))
+    client = bench.engine.client()
+    client.remove_container(bench.containers()[0]["Id"], force=True)
+    client.close()
+    thread.join(20)
+    assert bench.failure()["error_name"] == "mesos-lost"
+
+
+def test_much_output_is_complete_and_bounded(bench: Bench, runtime: FakeRuntime) -> None:
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    bench.run(
+        bench.order(
+            "yes 0123456789012345678901234567890123456789 | head -c 30000000", max_log_bytes=100 << 20
+        )
+    )
+    output = runtime.output("stdout")
+    # What the fake server keeps of it is in this process too, compressed.
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert len(output) == 30_000_000
+    assert output.startswith(b"0123456789" * 4 + b"\n")
+    assert grown < 110
+
+
+# docker-py leaves a socket open for each attempt that fails.
+LEAKY = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
+
+@LEAKY
+def test_an_engine_that_is_away(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    import scale_airflow.execution.backends.docker as module
+
+    monkeypatch.setattr(module, "_ENGINE_PATIENCE", 0.1)
+    bench.engine = Engine(f"unix://{bench.root}/none.sock", None, None)
+    bench.run(bench.order(""))
+    gc.collect()
+    message = bench.failure()["message"]
+    assert "engine of this host can't be reached" in message
+    assert "docker_url" in message
+    bench.containers = list  # type: ignore[method-assign]
+
+
+@LEAKY
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_an_engine_that_is_restarted_while_a_job_runs(
+    tmp_path: Path, runtime: FakeRuntime, number: int
+) -> None:
+    if os.environ.get("SCALE_TEST_DOCKER_HOST"):
+        pytest.skip("the given engine is not ours to restart")
+    with docker_engine() as own:
+        own.busybox()
+        bench = Bench(tmp_path, runtime, own)
+        order = bench.order("trap 'exit 3' TERM; echo up; sleep 600 & wait")
+        thread = threading.Thread(target=bench.run, args=(order,))
+        thread.start()
+        runtime.wait_for(lambda: runtime.output("stdout"))
+        own.stop(number)
+        own.start()
+        thread.join(30)
+        assert not thread.is_alive()
+        report = bench.failure()
+        assert bench.containers() == []
+    gc.collect()
+    assert report["error_name"] == "mesos-lost", report["message"]
