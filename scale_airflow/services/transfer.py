@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sqlalchemy import select, tuple_
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from scale_airflow.definitions.configuration_export import ConfigurationExport
 from scale_airflow.definitions.error_document import ErrorDocument
-from scale_airflow.definitions.faults import Faults
+from scale_airflow.definitions.faults import Faults, quote
 from scale_airflow.definitions.job_interface import JobInterface
 from scale_airflow.definitions.job_type_document import DEFAULTS, JobTypeDocument
 from scale_airflow.definitions.recipe_type_document import RecipeTypeDocument
@@ -28,7 +28,7 @@ from scale_airflow.services.job_types import (
 from scale_airflow.services.lookup import lock_name
 from scale_airflow.services.publications import Publications
 from scale_airflow.services.recipe_types import find_recipe_type, put_recipe_type
-from scale_airflow.services.stored import Stored
+from scale_airflow.services.stored import Outcome, Stored
 from scale_airflow.services.trigger_rules import rule_document
 from scale_airflow.store.models import ErrorModel, JobType, RecipeType, RecipeTypeJobType
 
@@ -39,46 +39,74 @@ PARTS = ("recipe_types", "job_types", "errors")
 
 
 @dataclass(frozen=True, slots=True)
-class ExportFilter:
-    """What an export is to hold; what is empty does not filter. ``include`` empty means every part.
+class _Filter:
+    include: Sequence[str]
+    recipe_type_ids: Sequence[int]
+    recipe_type_names: Sequence[str]
+    job_type_ids: Sequence[int]
+    job_type_names: Sequence[str]
+    job_type_categories: Sequence[str]
+    error_ids: Sequence[int]
+    error_names: Sequence[str]
 
-    Filters cascade: with one on recipe types only the job types that these run are exported, and with one on
-    either only the errors that the exported job types map to. Further filters narrow that.
-    """
+    @property
+    def limits_recipe_types(self) -> bool:
+        return bool(self.recipe_type_ids or self.recipe_type_names)
 
-    include: Sequence[str] = ()
-    recipe_type_ids: Sequence[int] = ()
-    recipe_type_names: Sequence[str] = ()
-    job_type_ids: Sequence[int] = ()
-    job_type_names: Sequence[str] = ()
-    job_type_categories: Sequence[str] = ()
-    error_ids: Sequence[int] = ()
-    error_names: Sequence[str] = ()
+    @property
+    def limits_job_types(self) -> bool:
+        own = self.job_type_ids or self.job_type_names or self.job_type_categories
+        return self.limits_recipe_types or bool(own)
 
 
-EVERYTHING = ExportFilter()
-
-
-def export_configuration(session: Session, wanted: ExportFilter = EVERYTHING) -> dict[str, Any]:
+def export_configuration(
+    session: Session,
+    *,
+    include: Sequence[str] = (),
+    recipe_type_ids: Sequence[int] = (),
+    recipe_type_names: Sequence[str] = (),
+    job_type_ids: Sequence[int] = (),
+    job_type_names: Sequence[str] = (),
+    job_type_categories: Sequence[str] = (),
+    error_ids: Sequence[int] = (),
+    error_names: Sequence[str] = (),
+) -> dict[str, Any]:
     """Return the configuration as a document that another Scale can import.
 
-    System errors and system job types are left out: every Scale has them.
+    System errors and system job types are left out: every Scale has them. What is empty does not filter.
+    Filters cascade: with one on recipe types only the job types that these run are exported, and with one on
+    either only the errors that the exported job types map to; further filters narrow that.
 
+    :param include: which of :data:`PARTS` the document has; the others are empty.
     :raises InvalidRequest: if ``include`` names something that is no part of an export.
     """
-    for part in wanted.include:
+    faults = []
+    for part in include:
         if part not in PARTS:
-            message = f"An export can include {', '.join(PARTS)}, but not {part!r}."
-            raise InvalidRequest(message, [Fault("include", message)])
+            message = f"An export can include {', '.join(PARTS)}, but not {quote(part)}."
+            faults.append(Fault("include", message))
+    if faults:
+        raise InvalidRequest(faults[0].message, faults)
+    wanted = _Filter(
+        include or PARTS,
+        recipe_type_ids,
+        recipe_type_names,
+        job_type_ids,
+        job_type_names,
+        job_type_categories,
+        error_ids,
+        error_names,
+    )
     recipe_types = _recipe_types(session, wanted)
     job_types = _job_types(session, wanted, recipe_types)
     errors = _errors(session, wanted, job_types)
-    included = wanted.include or PARTS
     return {
         "version": "1.0",
-        "recipe_types": [recipe_type_document(each) for each in recipe_types if "recipe_types" in included],
-        "job_types": [job_type_document(each) for each in job_types if "job_types" in included],
-        "errors": [error_document(each) for each in errors if "errors" in included],
+        "recipe_types": [
+            recipe_type_document(each) for each in recipe_types if "recipe_types" in wanted.include
+        ],
+        "job_types": [job_type_document(each) for each in job_types if "job_types" in wanted.include],
+        "errors": [error_document(each) for each in errors if "errors" in wanted.include],
     }
 
 
@@ -121,7 +149,7 @@ def recipe_type_document(recipe_type: RecipeType) -> dict[str, Any]:
     }
 
 
-def _recipe_types(session: Session, wanted: ExportFilter) -> Sequence[RecipeType]:
+def _recipe_types(session: Session, wanted: _Filter) -> Sequence[RecipeType]:
     query = select(RecipeType).where(RecipeType.is_active).order_by(RecipeType.name, RecipeType.version)
     if wanted.recipe_type_ids:
         query = query.where(RecipeType.id.in_(wanted.recipe_type_ids))
@@ -130,15 +158,13 @@ def _recipe_types(session: Session, wanted: ExportFilter) -> Sequence[RecipeType
     return session.scalars(query).all()
 
 
-def _job_types(
-    session: Session, wanted: ExportFilter, recipe_types: Sequence[RecipeType]
-) -> Sequence[JobType]:
+def _job_types(session: Session, wanted: _Filter, recipe_types: Sequence[RecipeType]) -> Sequence[JobType]:
     query = (
         select(JobType)
         .where(JobType.is_active, JobType.is_system.is_(False), JobType.category.is_distinct_from("system"))
         .order_by(JobType.name, JobType.version)
     )
-    if wanted.recipe_type_ids or wanted.recipe_type_names:
+    if wanted.limits_recipe_types:
         used = select(RecipeTypeJobType.job_type_id).where(
             RecipeTypeJobType.recipe_type_id.in_([each.id for each in recipe_types])
         )
@@ -152,15 +178,9 @@ def _job_types(
     return session.scalars(query).all()
 
 
-def _errors(session: Session, wanted: ExportFilter, job_types: Sequence[JobType]) -> Sequence[ErrorModel]:
+def _errors(session: Session, wanted: _Filter, job_types: Sequence[JobType]) -> Sequence[ErrorModel]:
     query = select(ErrorModel).where(ErrorModel.category != "SYSTEM").order_by(ErrorModel.name)
-    if (
-        wanted.recipe_type_ids
-        or wanted.recipe_type_names
-        or wanted.job_type_ids
-        or wanted.job_type_names
-        or wanted.job_type_categories
-    ):
+    if wanted.limits_job_types:
         mapped = {name for each in job_types for name in each.error_mapping.get("exit_codes", {}).values()}
         query = query.where(ErrorModel.name.in_(mapped))
     if wanted.error_ids:
@@ -172,36 +192,41 @@ def _errors(session: Session, wanted: ExportFilter, job_types: Sequence[JobType]
 
 @dataclass(slots=True)
 class Imported:
-    """What an import did: warnings, and the names of what it made and changed."""
+    """What an import did: warnings; and for each entry the kind of thing, its name, what happened to it."""
 
-    warnings: list[DocumentWarning]
-    created: list[str]
-    updated: list[str]
-    unchanged: list[str]
+    warnings: list[DocumentWarning] = field(default_factory=list)
+    entries: list[tuple[str, str, Outcome]] = field(default_factory=list)
 
 
 def import_configuration(
-    session: Session, document: object, *, publish: bool = True, may_use_privileged: bool = True
-) -> Imported:
-    """Make or change everything that an export document holds, all of it or nothing.
+    session: Session, document: object, *, may_use_privileged: bool = True
+) -> list[DocumentWarning]:
+    """Make or change everything that an export document holds, all of it or nothing; return warnings.
 
     Importing the same again changes nothing. DAGs are published when all of the document is known to be
     valid, before the transaction is committed.
 
     :param may_use_privileged: see :func:`~scale_airflow.services.job_types.create_job_type`.
-    :raises InvalidDocument: with every fault, pointers begin at the document.
+    :raises InvalidDocument: with every fault.
     :raises Forbidden: if a job type needs what the caller may not use.
     """
-    parsed = ConfigurationExport.parse(document)
     publications = Publications()
+    done = put_configuration(session, document, publications, may_use_privileged=may_use_privileged)
+    publications.carry_out(session)
+    return done.warnings
+
+
+def put_configuration(
+    session: Session, document: object, publications: Publications, *, may_use_privileged: bool = True
+) -> Imported:
+    """Do what :func:`import_configuration` does, but leave the DAGs for the caller to publish."""
+    parsed = ConfigurationExport.parse(document)
     # One import at a time, and the rows that it changes in one order: so no two changes wait for each other.
     lock_name(session, KIND)
     _lock_rows(session, parsed)
-    done = Imported([], [], [], [])
+    done = Imported()
     with session.begin_nested():
         _Import(session, publications, may_use_privileged, done).run(parsed)
-    if publish:
-        publications.carry_out(session)
     return done
 
 
@@ -215,8 +240,8 @@ def validate_import(
     """
     trial = session.begin_nested()
     try:
-        return import_configuration(
-            session, document, publish=False, may_use_privileged=may_use_privileged
+        return put_configuration(
+            session, document, Publications(), may_use_privileged=may_use_privileged
         ).warnings
     finally:
         trial.rollback()
@@ -315,8 +340,7 @@ class _Import:
         return self._note("recipe type", stored, document.name, document.version)
 
     def _note(self, what: str, stored: Stored[Any], *name: str) -> bool:
-        lists = {"created": self.done.created, "updated": self.done.updated, "unchanged": self.done.unchanged}
-        lists[stored.outcome].append(" ".join([what, *name]))
+        self.done.entries.append((what, " ".join(name), stored.outcome))
         self.done.warnings += stored.warnings
         return True
 

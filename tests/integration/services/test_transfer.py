@@ -14,7 +14,7 @@ from sqlalchemy import func, select, text
 from scale_airflow.definitions.documents import load_json
 from scale_airflow.errors import Forbidden, InvalidDocument, InvalidRequest
 from scale_airflow.services import errors, installation, job_types, recipe_types, transfer, workspaces
-from scale_airflow.services.transfer import ExportFilter
+from scale_airflow.services.publications import Publications
 from scale_airflow.store.models import ErrorModel, JobType, RecipeType, TriggerRule
 
 from .documents import PNG, definition, interface, job_type, recipe_type, rule, workspace
@@ -56,7 +56,11 @@ def installed(session: Session) -> Session:
 
 
 def load(session: Session, imported: Any, **more: Any) -> transfer.Imported:
-    return transfer.import_configuration(session, imported, publish=False, **more)
+    return transfer.put_configuration(session, imported, Publications(), **more)
+
+
+def having(done: transfer.Imported, outcome: str) -> list[str]:
+    return [f"{what} {name}" for what, name, found in done.entries if found == outcome]
 
 
 def names(part: list[dict[str, Any]]) -> list[str]:
@@ -65,7 +69,7 @@ def names(part: list[dict[str, Any]]) -> list[str]:
 
 def test_round_trip(installed: Session) -> None:
     done = load(installed, document())
-    assert len(done.created) == 7
+    assert len(having(done, "created")) == 7
     assert done.warnings == []
     first = transfer.export_configuration(installed)
     assert names(first["errors"]) == ["bad-data", "unused", "worse-data"]
@@ -73,7 +77,7 @@ def test_round_trip(installed: Session) -> None:
     assert first["recipe_types"][0]["trigger_rule"] == {**rule(name="my-rule"), "is_active": True}
 
     again = load(installed, json.loads(json.dumps(first)))
-    assert (again.created, again.updated, len(again.unchanged)) == ([], [], 7)
+    assert len(having(again, "unchanged")) == len(again.entries) == 7
     assert again.warnings == []
     assert transfer.export_configuration(installed) == first
     revisions = installed.scalars(select(JobType.revision_num).where(JobType.is_system.is_(False))).all()
@@ -98,8 +102,8 @@ def test_import_changes_what_is_there(installed: Session) -> None:
     changed["recipe_types"][0]["definition"] = definition(("first", "1.0"))
     changed["recipe_types"][1]["trigger_rule"] = None
     done = load(installed, changed)
-    assert done.created == []
-    assert done.updated == [
+    assert having(done, "created") == []
+    assert having(done, "updated") == [
         "error bad-data",
         "job type first 1.0",
         "job type second 2",
@@ -145,7 +149,7 @@ def test_interface_and_recipe_change_together(installed: Session) -> None:
     assert '"one"' in str(caught.value)
     for each in renamed["recipe_types"]:
         each["definition"]["jobs"][-1]["recipe_inputs"][0]["job_input"] = "picture"
-    assert len(load(installed, renamed).updated) == 3
+    assert len(having(load(installed, renamed), "updated")) == 3
 
 
 def test_all_or_nothing_with_every_fault(installed: Session) -> None:
@@ -238,7 +242,7 @@ def test_filters_cascade(installed: Session) -> None:
     assert unused is not None
 
     def exported(**wanted: Any) -> tuple[list[str], list[str], list[str]]:
-        found = transfer.export_configuration(installed, ExportFilter(**wanted))
+        found = transfer.export_configuration(installed, **wanted)
         return names(found["recipe_types"]), names(found["job_types"]), names(found["errors"])
 
     assert exported(recipe_type_ids=[one.id]) == (["one"], ["second"], ["worse-data"])
@@ -259,7 +263,9 @@ def test_the_example_is_valid_as_it_stands(installed: Session) -> None:
         workspaces.create_workspace(installed, workspace(name))
     example = load_json(TERRAIN.read_text())
     done = load(installed, example)
-    assert len(done.created) == sum(len(part) for part in example.values() if isinstance(part, list))
+    assert len(having(done, "created")) == sum(
+        len(part) for part in example.values() if isinstance(part, list)
+    )
     before = copy.deepcopy(transfer.export_configuration(installed))
-    assert load(installed, example).updated == []
+    assert having(load(installed, example), "unchanged") == having(done, "created")
     assert transfer.export_configuration(installed) == before
