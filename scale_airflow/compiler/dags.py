@@ -33,7 +33,8 @@ UNLIMITED = 1_000_000
 #: Airflow starts tasks by weight, high first; Scale by priority, low first.
 HIGHEST_WEIGHT = 1_000_000
 DEFAULT_PRIORITY = 100
-# Between two tries of Strike's and the clock's tasks, when the API server could not be reached.
+# Between two tries when a task could not be started, or the API server could not be reached. A try that Scale
+# itself wants comes at once (_retry_at_once).
 _RETRY_DELAY = timedelta(seconds=5)
 # Any moment before the first run will do; it must be the same each time the file is read.
 _EPOCH = datetime(2020, 1, 1, tzinfo=timezone.utc)
@@ -231,6 +232,20 @@ def _add_recipe_tasks(dag: DAG, graph: RecipeGraph, *, user_recipe: UserRecipe |
             tasks[node.task_id].set_upstream([tasks[parent] for parent in node.parents])
 
 
+def _retry_at_once() -> Any:
+    """Return the policy that a try follows without delay when the report was answered with "retry"."""
+    from airflow.sdk import ExceptionRetryPolicy, RetryRule
+    from airflow.sdk.exceptions import AirflowException
+
+    rule = RetryRule(
+        AirflowException,
+        retry_delay=timedelta(0),
+        reason="Scale tries the job again",
+        match_subclasses=False,
+    )
+    return ExceptionRetryPolicy([rule])
+
+
 def _job_task(
     dag: DAG, task_id: str, name: str, *, pool: str | None, definition: dict[str, Any] | None = None
 ) -> Any:
@@ -248,7 +263,8 @@ def _job_task(
         weight_rule="absolute",
         priority_weight=weight_of(DEFAULT_PRIORITY),
         retries=RETRIES,
-        retry_delay=timedelta(0),
+        retry_delay=_RETRY_DELAY,
+        retry_policy=_retry_at_once(),
         execution_timeout=None,
         trigger_rule="all_success",
     )

@@ -76,7 +76,9 @@ def _page(
 
 def _code(text: str) -> str:
     """Quote ``text`` as Markdown code in a table: nothing in it is markup."""
-    flat = "".join(character if character.isprintable() else " " for character in text)
+    flat = text
+    if not flat.isprintable():
+        flat = "".join(character if character.isprintable() else " " for character in text)
     fence = "`"
     while fence in flat:
         fence += "`"
