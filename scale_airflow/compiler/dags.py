@@ -7,6 +7,7 @@ for every ``airflow`` command.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
@@ -232,6 +233,7 @@ def _add_recipe_tasks(dag: DAG, graph: RecipeGraph, *, user_recipe: UserRecipe |
             tasks[node.task_id].set_upstream([tasks[parent] for parent in node.parents])
 
 
+@functools.cache
 def _retry_at_once() -> Any:
     """Return the policy that a try follows without delay when the report was answered with "retry"."""
     from airflow.sdk import ExceptionRetryPolicy, RetryRule
