@@ -8,6 +8,7 @@ same text where that is possible, else a readable part of it and a hash of what 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -79,6 +80,7 @@ def job_run_id(job_id: int) -> str:
     return f"scale-job-{job_id}"
 
 
+@functools.lru_cache(maxsize=4096)
 def pool_name(job_type_name: str, version: str) -> str:
     """Return the name of a job type's pool, which holds all its tasks of all DAGs and revisions."""
     return _typed_id("scale_job_type", job_type_name, version)
