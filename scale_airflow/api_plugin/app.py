@@ -42,7 +42,6 @@ ROUTERS = (
     "runtime",
     "runtime_strikes",
     "runtime_clock",
-    "runtime_clock",
 )
 """Modules of ``routers/``, in the order in which the documentation shows them."""
 
@@ -72,12 +71,7 @@ def create_app(with_tick: bool = True) -> FastAPI:
     errors.install(app)
     app.add_middleware(Guard)
     for name in ROUTERS:
-        try:
-            module = importlib.import_module(f"scale_airflow.api_plugin.routers.{name}")
-        except ImportError as error:
-            log.warning("The router %s is not there yet: %s", name, error)
-            continue
-        include(app, module.router)
+        include(app, importlib.import_module(f"scale_airflow.api_plugin.routers.{name}").router)
     app.include_router(documentation.router)
     return app
 

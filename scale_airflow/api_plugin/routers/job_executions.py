@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import StreamingResponse
 
 from scale_airflow.api_plugin.auth import requires
@@ -19,6 +19,8 @@ from scale_airflow.api_plugin.views import work
 from scale_airflow.services import logs, work_details, work_lists
 from scale_airflow.store.models import EXECUTION_STATUSES
 from scale_airflow.store.session import transaction
+
+Stream = Annotated[Literal["stdout", "stderr"], Path(description="Which of both: stdout or stderr.")]
 
 router = APIRouter(tags=["Job executions"], dependencies=[Depends(requires("GET", "Scale Jobs"))])
 
@@ -67,7 +69,7 @@ def get_logs(execution_id: PathId) -> Reply:
 
 
 @router.get("/job-executions/{execution_id}/logs/{stream}/", summary="Job execution log as text")
-def get_log(execution_id: PathId, stream: Literal["stdout", "stderr"]) -> StreamingResponse:
+def get_log(execution_id: PathId, stream: Stream) -> StreamingResponse:
     """Return what an execution wrote to one of its streams, as plain text."""
     with transaction() as session:
         work_details.execution_in_list_form(session, execution_id)

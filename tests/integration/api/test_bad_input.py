@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whatever arrives, the answer is a clear error in the API's form, never a 500."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import APIRouter
+from sqlalchemy import text
+
+from scale_airflow.api_plugin.app import include
+from scale_airflow.api_plugin.replies import Reply
+from scale_airflow.errors import EngineError
+from scale_airflow.store.session import transaction
+
+API = "/scale/api"
+POST = f"{API}/queue/new-job/"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"  ",
+        b"{",
+        b"\xff\xfe",
+        b"nonsense",
+        b'{"job_type_id": NaN}',
+        b'{"job_type_id": Infinity}',
+        b'{"job_type_id": 1, "job_type_id": 2}',
+        b'{"job_type_id": 1e400}',
+        b'{"job_type_id": 1.0}',
+        b'{"job_type_id": ' + b"9" * 30 + b"}",
+        b'{"job_type_id": ' + b"9" * 5000 + b"}",
+        rb'{"job_type_id": 1, "job_data": {"x": "\ud800"}}',
+        rb'{"job_type_id": 1, "\udfff": 1}',
+        rb'{"job_type_id": 1, "job_data": {"x": "\u0000"}}',
+        b'{"job_type_id": 1, "job_data": ' + b'{"x":' * 100 + b"1" + b"}" * 101,
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"null",
+        b"[]",
+        b'"x"',
+        b"1",
+    ],
+)
+def test_bodies(client: httpx.Client, database: str, op: dict[str, str], body: bytes) -> None:
+    answer = client.post(POST, content=body, headers=op)
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["detail"]
+    answer.content.decode()
+
+
+def test_a_long_body(client: httpx.Client, database: str, op: dict[str, str]) -> None:
+    body = b'{"job_type_id": 1, "job_data": {"x": "' + b"x" * (50 << 20) + b'"}}'
+    assert client.post(POST, content=body, headers=op).status_code == 413
+
+    def pieces() -> Any:  # without a Content-Length
+        for start in range(0, len(body), 1 << 20):
+            yield body[start : start + (1 << 20)]
+
+    assert client.post(POST, content=pieces(), headers=op).status_code == 413
+
+
+def test_a_compressed_body(client: httpx.Client, database: str, op: dict[str, str]) -> None:
+    bomb = gzip.compress(b" " * (1 << 24))
+    answer = client.post(POST, content=bomb, headers={**op, "Content-Encoding": "gzip"})
+    assert answer.status_code == 415
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/jobs/x/",
+        "/jobs/1.0/",
+        "/jobs/-1/",
+        "/jobs/0/",
+        "/jobs/9223372036854775807/",
+        "/jobs/9223372036854775808/",
+        "/jobs/99999999999999999999999999999999999999/",
+        "/jobs/%F0%9F%98%80/",
+        "/jobs/NaN/",
+        "/jobs/1/2/3/",
+        "/jobs//",
+        "//jobs/",
+        "/nothing/",
+        "/",
+        "",
+        "/recipes/9223372036854775808/",
+        "/job-executions/-9223372036854775809/logs/",
+        "/ingests/1e3/",
+    ],
+)
+def test_paths(client: httpx.Client, database: str, op: dict[str, str], path: str) -> None:
+    answer = client.get(f"{API}{path}", headers=op)
+    assert answer.status_code == 404, answer.text
+    assert answer.json().keys() == {"detail"}
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("job_type_name=%00", 400),
+        ("%00=1", 400),
+        ("job_id=" + "&job_id=".join(["1"] * 5_000), 400),
+        ("job_id=" + "&job_id=".join(["1"] * 900), 200),
+        ("job_id=9223372036854775807", 200),
+        ("job_id=-9223372036854775807", 200),
+        ("job_id=9223372036854775808", 400),
+        ("job_id=1_000", 400),
+        ("job_id=٣", 400),
+        ("job_id=", 400),
+        ("job_type_name=%ED%A0%80", 200),
+        ("job_type_name=" + "x" * 10_000, 200),
+        ("order=" + "&order=".join(["id"] * 21), 400),
+        ("order=" + "x" * 10_000, 400),
+        ("status=queued", 400),
+        ("page=1%00", 400),
+        ("&&&=&=", 200),
+        ("page", 200),
+    ],
+)
+def test_queries(client: httpx.Client, database: str, op: dict[str, str], query: str, status: int) -> None:
+    answer = client.get(f"{API}/jobs/?{query}", headers=op)
+    assert answer.status_code == status, answer.text
+    assert answer.json()
+
+
+def test_methods(client: httpx.Client, database: str, op: dict[str, str]) -> None:
+    answer = client.delete(f"{API}/jobs/", headers=op)
+    assert answer.status_code == 405
+    assert answer.json() == {"detail": "DELETE is not allowed here; allowed: GET."}
+    assert answer.headers["allow"] == "GET"
+
+
+@pytest.fixture(scope="module")
+def failing(api_server: Any) -> None:
+    """Endpoints that fail in ways in which only bugs and broken installations do."""
+    router = APIRouter()
+
+    @router.get("/test/bug/")
+    def bug() -> None:
+        raise RuntimeError("the password is swordfish")
+
+    @router.get("/test/unencodable/")
+    def unencodable() -> Any:
+        return Reply({"x": float("nan")})
+
+    @router.get("/test/engine/")
+    def engine() -> None:
+        raise EngineError("Airflow does not want to.")
+
+    @router.get("/test/sql/{kind}/")
+    def sql(kind: str) -> None:
+        statement = {
+            "unique": "INSERT INTO scale_error (name, title, description, category, created, last_modified) "
+            "SELECT 'x', '', '', 'DATA', now(), now() FROM generate_series(1, 2)",
+            "range": "SELECT 99999999999 :: int",
+            "timeout": "SET LOCAL statement_timeout = 1; SELECT pg_sleep(5)",
+            "bug": "SELECT nothing FROM nowhere",
+        }[kind]
+        with transaction() as session:
+            session.execute(text(statement))
+
+    app = next(route.app for route in api_server.routes if getattr(route, "path", "") == "/scale")
+    before = list(app.router.routes)
+    include(app, router)
+    yield
+    app.router.routes[:] = before
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("bug", 500),
+        ("unencodable", 500),
+        ("engine", 503),
+        ("sql/unique", 409),
+        ("sql/range", 400),
+        ("sql/timeout", 503),
+        ("sql/bug", 500),
+        ("sql/other", 500),
+    ],
+)
+@pytest.mark.usefixtures("failing")
+def test_what_nobody_foresaw(
+    client: httpx.Client, database: str, viewer: dict[str, str], path: str, status: int
+) -> None:
+    answer = client.get(f"{API}/test/{path}", headers=viewer)
+    assert answer.status_code == status, answer.text
+    assert json.loads(answer.content).keys() == {"detail"}
+    for secret in ("swordfish", "Traceback", "SELECT", "psycopg"):
+        assert secret not in answer.text
