@@ -166,7 +166,8 @@ def _is_published(bundle: ScaleDagBundle, dag_file: DagFile) -> bool:
 
 
 def _import_dag(path: Path, dag_file: DagFile) -> Any:
-    """Import the written file: what is published is what workers will load."""
+    """Import the written file: what is published is what workers will load, under the same policies."""
+    from airflow import settings
     from airflow.sdk import DAG
 
     loader = importlib.machinery.SourceFileLoader(f"scale_dag_{dag_file.sha256}", str(path))
@@ -179,6 +180,10 @@ def _import_dag(path: Path, dag_file: DagFile) -> Any:
         dag = module.dag
         dag.validate()
         dag.check_cycle()
+        policies: Any = settings
+        policies.dag_policy(dag)
+        for task in dag.tasks:
+            policies.task_policy(task)
     except Exception as error:
         raise EngineError(
             f"The generated DAG file {dag_file.file_name} can't be imported: {type(error).__name__}: {error}"

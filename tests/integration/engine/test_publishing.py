@@ -179,6 +179,30 @@ def test_airflows_refusal_is_an_error_with_its_words(
     assert session.get(DagModel, second.dag_id) is None
 
 
+def test_the_installations_policies_hold_from_the_start(
+    session: Session, database: str, dags_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow import settings
+    from airflow.exceptions import AirflowClusterPolicyViolation
+    from airflow.models.serialized_dag import SerializedDagModel
+
+    def large(task: Any) -> None:
+        task.queue = "large"
+
+    def refuse(task: Any) -> None:
+        raise AirflowClusterPolicyViolation("no jobs on Sundays")
+
+    monkeypatch.setattr(settings, "task_policy", large)
+    dag_file = job_dag_file("maker", "1.0", 1, None, INTERFACE)
+    publish(dag_file)
+    dag = SerializedDagModel.get_dag(dag_file.dag_id, session=session)
+    assert dag is not None
+    assert [task.queue for task in dag.tasks] == ["large"]
+    monkeypatch.setattr(settings, "task_policy", refuse)
+    with pytest.raises(EngineError, match="no jobs on Sundays"):
+        publish(job_dag_file("maker", "1.0", 2, None, INTERFACE))
+
+
 def test_a_dropped_write_is_noticed(database: str, dags_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(strike_dag_file("raw", 1, "Before"))
     monkeypatch.setenv("AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL", "30")
