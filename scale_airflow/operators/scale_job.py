@@ -1,172 +1,236 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ScaleJobOperator: a task that runs one job of Scale, from claim to report."""
+"""ScaleJobOperator: the task that runs one job of Scale."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+import random
+import time
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.docker.operators.docker import DockerOperator
+from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from scale_airflow.config import CONNECTION_ID, Settings, settings
+from scale_airflow.config import CONNECTION_ID
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from docker import APIClient
 
+    from scale_airflow.config import Settings
     from scale_airflow.execution.backends.base import Backend
     from scale_airflow.execution.order import ClaimAnswer, ClaimRequest, ExecutionOrder, ReportAnswer
     from scale_airflow.execution.runner import Execution
+    from scale_airflow.hooks.client import RuntimeClient
 
-# Airflow wants an image when the DAG is read; which one runs is known when the job is claimed.
-_IMAGE_COMES_WITH_THE_CLAIM = "of the job type"
+_PATIENCE = 600.0
 
 
 class ScaleJobOperator(DockerOperator):
-    """Runs one job execution: claims it, runs its container, stores what it made, reports.
+    """Claims its job from the API server, runs it, and reports how it ended.
 
-    All that the job is (image, command, inputs, limits) comes with the claim, so nothing of a definition is
-    in the task, and nothing is rendered as a template. Whether a failed try is followed by another is the
-    API server's decision.
+    What to run is not said here: the API server answers the claim with image, command line, inputs and
+    limits. A job that has to wait gives its worker slot back. Whether a failure is retried is the API
+    server's decision too, so give the task many ``retries`` without delay.
 
-    :param definition: in a DAG file of a user's own: the recipe that the run is to be adopted as,
+    :param definition: for tasks in users' own DAG files: what lets the API server adopt the run,
         ``{"name", "version", "title", "definition"}``.
-    :param scale_conn_id: the connection to the API server.
-    :param docker_conn_id: the connection with the login of the images' registry.
+    :param connection_id: the connection to the API server.
     """
 
-    template_fields: ClassVar[Sequence[str]] = ()  # type: ignore[misc]
-    template_ext: ClassVar[Sequence[str]] = ()  # type: ignore[misc]
-    ui_color = "#cfe3f3"
+    # Nothing of a definition is rendered: "{{ }}" in it belongs to its author.
+    template_fields = ()
+    template_ext = ()
+    ui_color = "#dfe7ef"
+
+    # What the base class's hook reads. Its __init__ is left out on purpose: a thousand DAGs are built in a
+    # go, and it sets forty attributes of which a claim replaces all.
+    api_version: str | None = None
+    docker_conn_id: str | None = None
+    tls_ca_cert = tls_client_cert = tls_client_key = tls_hostname = tls_ssl_version = None
+    tls_verify = True
+    timeout = 60
 
     def __init__(
-        self, *, definition: dict[str, Any] | None = None, scale_conn_id: str = CONNECTION_ID, **kwargs: Any
+        self, *, definition: dict[str, Any] | None = None, connection_id: str = CONNECTION_ID, **kwargs: Any
     ):
-        super().__init__(
-            image=_IMAGE_COMES_WITH_THE_CLAIM, mount_tmp_dir=False, auto_remove="never", **kwargs
-        )
+        BaseOperator.__init__(self, **kwargs)
         self.definition = definition
-        self.scale_conn_id = scale_conn_id
+        self.connection_id = connection_id
         self._execution: Execution | None = None
+        self._killed = False
 
     def execute(self, context: Context) -> None:
-        """Claim the job and run it; defer while there is no room for it.
-
-        :raises AirflowException: if the job is to be tried again.
-        :raises AirflowFailException: if the job has failed for good or was canceled.
-        """
-        from scale_airflow.errors import ScaleApiError
+        """Claim the job and run it, or defer until there is room."""
+        from scale_airflow.config import settings
         from scale_airflow.hooks.scale import ScaleHook
 
-        found = settings()
-        request = self._request(context, found)
-        client = ScaleHook(self.scale_conn_id).client
-        try:
-            answer = client.claim(request)
-        except ScaleApiError as error:
-            if error.status in (400, 404):  # no try will fare better: what is to be adopted is wrong
-                raise AirflowFailException(str(error)) from None
-            raise
+        configured = settings()
+        client = ScaleHook(self.connection_id).client
+        request = self._request(context, configured)
+        answer = self._claim(client, request)
         if answer.answer == "wait":
             self._wait(request, answer)
-        if answer.answer == "over":
-            self._end(answer)
+        if answer.answer == "over" or answer.order is None:
+            self._be_over(answer)
             return
-        assert answer.order is not None
-        self._run(answer.order, client.execution(answer.order.execution_id, answer.order.token), found)
+        self._run(answer.order, client, request, configured)
 
     def execute_resumed(self, context: Context, event: dict[str, Any] | None = None) -> None:
-        """Claim again: room was reserved, or there is nothing left to wait for."""
+        """Go on after waiting: claim again, since the room may have gone to a more urgent job meanwhile."""
         if event and event.get("reason"):
-            self.log.info("%s", event["reason"])
+            self.log.info("Woken up: %s", event["reason"])
         self.execute(context)
 
     def on_kill(self) -> None:
-        """Kill the job's container or processes at once: the task is being ended."""
+        """Kill the job at once."""
+        self._killed = True
         execution = self._execution
         if execution is not None:
             execution.kill("The task was killed.")
 
-    def _request(self, context: Context, found: Settings) -> ClaimRequest:
-        from scale_airflow.execution.host import agent_id, hostname
+    def _request(self, context: Context, configured: Settings) -> ClaimRequest:
+        from airflow.utils.net import get_hostname
+
+        from scale_airflow.execution.agent_id import agent_id
         from scale_airflow.execution.order import ClaimRequest
 
-        task = context["ti"]
+        instance = context["ti"]
         return ClaimRequest(
-            dag_id=task.dag_id,
-            run_id=task.run_id,
-            task_id=task.task_id,
-            map_index=-1 if task.map_index is None else task.map_index,
-            try_number=task.try_number,
-            task_instance_id=str(task.id),
-            hostname=hostname(),
-            agent_id=agent_id(found.work_dir),
+            dag_id=instance.dag_id,
+            run_id=instance.run_id,
+            task_id=instance.task_id,
+            map_index=-1 if instance.map_index is None else instance.map_index,
+            try_number=instance.try_number,
+            task_instance_id=str(instance.id),
+            hostname=str(get_hostname()),  # type: ignore[no-untyped-call]
+            agent_id=agent_id(configured.work_dir),
             definition=self.definition,
         )
+
+    def _claim(self, client: RuntimeClient, request: ClaimRequest) -> ClaimAnswer:
+        """Claim the job, waiting some minutes for a server that is away."""
+        from scale_airflow.errors import ScaleApiError
+
+        give_up = time.monotonic() + _PATIENCE
+        pause = 1.0
+        while True:
+            try:
+                return client.claim(request)
+            except ScaleApiError as error:
+                if error.status in (401, 403):
+                    raise AirflowFailException(
+                        f"{error} Check the password of the connection {self.connection_id!r} "
+                        "(airflow scale rotate-secret makes a new one)."
+                    ) from None
+                if error.status is not None and error.status < 500:
+                    raise AirflowFailException(str(error)) from None
+                if self._killed or time.monotonic() > give_up:
+                    raise AirflowException(str(error)) from None
+                self.log.warning("The job can't be claimed, trying on: %s", error)
+            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            pause = min(pause * 2, 20.0)
 
     def _wait(self, request: ClaimRequest, answer: ClaimAnswer) -> NoReturn:
         from scale_airflow.triggers.capacity import CapacityTrigger
 
         self.log.info("The job waits: %s", answer.reason)
         self.defer(
-            trigger=CapacityTrigger(request.to_dict(), self.scale_conn_id),
-            method_name=ScaleJobOperator.execute_resumed.__name__,
+            trigger=CapacityTrigger(request=request.to_dict(), connection_id=self.connection_id),
+            method_name="execute_resumed",
         )
+        raise AssertionError("defer() does not return")
 
-    def _end(self, answer: ClaimAnswer) -> None:
-        """The job is over already, and this task only has to end like it."""
-        text = answer.reason or f"The job is {answer.outcome}."
+    def _be_over(self, answer: ClaimAnswer) -> None:
+        """End as the execution, which is over already, has ended."""
+        self.log.info("The execution is over (%s): %s", answer.outcome, answer.reason)
         if answer.outcome != "completed":
-            raise AirflowFailException(text)
-        self.log.info("%s", text)
+            reason = f": {answer.reason}" if answer.reason else "."
+            raise AirflowFailException(
+                f"The execution is over, {answer.outcome or 'without an outcome'}{reason}"
+            )
 
-    def _run(self, order: ExecutionOrder, api: Any, found: Settings) -> None:
+    def _run(
+        self, order: ExecutionOrder, client: RuntimeClient, request: ClaimRequest, configured: Settings
+    ) -> None:
+        from scale_airflow.errors import ScaleApiError
         from scale_airflow.execution.runner import Execution, ExecutionStopped
 
         self.log.info(
-            "Job %s (%s %s), execution %s",
+            "Execution %s of job %s: %s %s",
+            order.execution_id,
             order.job_id,
             order.job_type_name,
             order.job_type_version,
-            order.execution_id,
         )
-        backend = self._backend(order, found)
-        self._execution = Execution(order, api, backend, found, self.log)
+        api = client.execution(order.execution_id, order.token)
+        backend = self._backend(order, request.agent_id or "", configured)
+        self._execution = Execution(order, api, backend, configured, self.log)
         try:
+            if self._killed:
+                self.on_kill()
             answer = self._execution.run()
         except ExecutionStopped as error:
-            raise AirflowFailException(str(error)) from None
+            if self._killed:
+                raise AirflowException(str(error)) from None
+            self._end_fenced(str(error), client, request)
+        except ScaleApiError as error:
+            raise AirflowException(f"The report was not delivered: {error}") from None
+        else:
+            self._obey(answer, client, request)
         finally:
             self._execution = None
-            backend.close()
-        self._decide(answer)
 
-    def _decide(self, answer: ReportAnswer) -> None:
+    def _obey(self, answer: ReportAnswer, client: RuntimeClient, request: ClaimRequest) -> None:
+        """End as the API server decided."""
         if answer.decision == "retry":
-            raise AirflowException(answer.message)
-        if answer.decision != "done":
-            raise AirflowFailException(answer.message)
+            raise AirflowException(f"The job failed and will be tried again: {answer.message}")
+        if answer.decision == "failed":
+            raise AirflowFailException(f"The job failed: {answer.message}")
+        if answer.decision == "ignored":
+            self._end_fenced(answer.message, client, request)
 
-    def _backend(self, order: ExecutionOrder, found: Settings) -> Backend:
+    def _end_fenced(self, reason: str, client: RuntimeClient, request: ClaimRequest) -> None:
+        """End an execution whose word no longer counts: ask what became of it."""
+        answer = self._claim(client, request)
+        if answer.answer == "over":
+            self._be_over(answer)
+            return
+        raise AirflowException(f"The execution was stopped, but its job is not over: {reason}")
+
+    def _backend(self, order: ExecutionOrder, agent_id: str, configured: Settings) -> Backend:
         if order.backend == "process":
             from scale_airflow.execution.backends.process import ProcessBackend
 
-            return ProcessBackend(found)
-        from scale_airflow.execution.backends.docker import DockerBackend, connect
-        from scale_airflow.execution.host import agent_id
+            return ProcessBackend(configured)
+        from scale_airflow.execution.backends.docker import DockerBackend, connect, engine_url
 
+        self.docker_url = engine_url(configured.docker_url)
         return DockerBackend(
-            found,
-            lambda: connect(found.docker_url),
-            agent_id=agent_id(found.work_dir) or "",
-            connect_for_pull=lambda image: self._logged_in(found),
+            configured,
+            lambda: connect(configured.docker_url),
+            agent_id=agent_id,
+            connect_for_pull=self._connect_for_pull,
         )
 
-    def _logged_in(self, found: Settings) -> Any:
-        """Return a client of the engine that is logged in to the registry of ``docker_conn_id``."""
-        from scale_airflow.execution.backends.docker import connect
+    def _connect_for_pull(self, image: str) -> APIClient:
+        """Return a client that is logged in to the image's registry, where a connection has the login."""
+        from airflow.sdk import Connection
+        from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
+        from docker.errors import DockerException
 
-        if not self.docker_conn_id:
-            return connect(found.docker_url)
-        self.docker_url = found.docker_url or self.docker_url
-        return self.hook.get_conn()
+        from scale_airflow.operators.registry import connection_ids, serves
+
+        for connection_id in connection_ids(image):
+            try:
+                found = Connection.get(connection_id)
+            except (AirflowNotFoundException, AirflowRuntimeError):
+                continue
+            if serves(found.host, found.port, image):
+                self.docker_conn_id = connection_id
+                break
+        self.__dict__.pop("hook", None)
+        try:
+            return self.hook.api_client
+        except AirflowException as error:
+            raise DockerException(str(error)) from None

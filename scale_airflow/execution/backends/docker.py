@@ -202,12 +202,17 @@ def _inspect(client: APIClient, image: str) -> dict[str, Any] | None:
         return None
 
 
+def engine_url(docker_url: str) -> str:
+    """Return the engine's address: ``[scale] docker_url``, else ``DOCKER_HOST``, else the local socket."""
+    return docker_url or os.environ.get("DOCKER_HOST") or DEFAULT_UNIX_SOCKET
+
+
 def connect(docker_url: str) -> APIClient:
-    """Return a new client of the engine at this address (empty: ``DOCKER_HOST``, else the local socket).
+    """Return a new client of the engine (see :func:`engine_url`).
 
     :raises DockerException: if it can't be reached.
     """
-    url = docker_url or os.environ.get("DOCKER_HOST") or DEFAULT_UNIX_SOCKET
+    url = engine_url(docker_url)
     scheme, _, place = url.partition("://")
     if scheme in ("unix", "http+unix"):
         # docker-py leaves a socket open for each connection that is refused, so ask by hand first.
