@@ -102,7 +102,7 @@ class Faults:
 
     def __init__(self) -> None:
         self.found: list[Fault] = []
-        self.uncounted = 0
+        self.unlisted = 0
 
     def __bool__(self) -> bool:
         return bool(self.found)
@@ -118,7 +118,7 @@ class Faults:
         :param near: a wrong name and the names that exist, for "Did you mean …?".
         """
         if len(self.found) >= MAX_FAULTS:
-            self.uncounted += 1
+            self.unlisted += 1
             return
         if near is not None and (meant := nearest(*near)) is not None:
             message = f"{message} Did you mean {quote(meant)}?"
@@ -138,15 +138,16 @@ class Faults:
         """Take over the faults of a document that stands inside this one at ``prefix``."""
         for fault in faults:
             if len(self.found) >= MAX_FAULTS:
-                self.uncounted += 1
+                self.unlisted += 1
             else:
                 self.found.append(Fault(prefix + fault.path, fault.message, fault.rule))
 
     def in_order(self, document: object) -> tuple[Fault, ...]:
-        """Return the faults in the order of their places in ``document``."""
-        ordered = sorted(self.found, key=_Places(document).key)
-        if self.uncounted:
-            more = f"{self.uncounted} more {'faults are' if self.uncounted > 1 else 'fault is'} not listed."
+        """Return the faults in the order of their places in ``document``, each once."""
+        # A document inside another one is looked at twice for what no text may contain.
+        ordered = sorted(dict.fromkeys(self.found), key=_Places(document).key)
+        if self.unlisted:
+            more = f"{self.unlisted} more {'faults are' if self.unlisted > 1 else 'fault is'} not listed."
             ordered.append(Fault("", more, "document.too-many-faults"))
         return tuple(ordered)
 

@@ -38,7 +38,7 @@ RULES = (
         _ANY,
         "It is JSON text in UTF-8.",
         _JSON,
-        '{"version": "1.0",}',
+        '{"version" "1.0"}',
         "",
         load_json,
     ),

@@ -162,13 +162,13 @@ class _Verdict(Faults):
     """Knows only whether there are faults: nobody reads those that a condition finds."""
 
     def __bool__(self) -> bool:
-        return self.uncounted > 0
+        return self.unlisted > 0
 
     def add(
         self, path: str, rule: str, message: str, *, near: tuple[str, Iterable[str]] | None = None
     ) -> None:
         """Count a fault."""
-        self.uncounted += 1
+        self.unlisted += 1
 
 
 def _condition(compiler: _Compiler, schema: Schema) -> Check:

@@ -121,12 +121,12 @@ def test_faults_stand_in_the_order_of_the_document() -> None:
 
 def test_only_so_many_are_described() -> None:
     faults = Faults()
-    faults.extend([Fault("/a", "m", "r")] * (MAX_FAULTS + 1), "/x")
+    faults.extend([Fault(f"/a{number}", "m", "r") for number in range(MAX_FAULTS + 1)], "/x")
     faults.add("", "r", "m")
     faults.add_unknown("", "r", "m", what="inputs", name="a", known=["a"])
     found = faults.in_order({})
     assert len(found) == MAX_FAULTS + 1
-    assert found[0] == Fault("/x/a", "m", "r")
+    assert found[0] == Fault("/x/a0", "m", "r")
     assert found[-1] == Fault("", "3 more faults are not listed.", "document.too-many-faults")
 
 

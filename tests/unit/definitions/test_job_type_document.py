@@ -136,6 +136,13 @@ def test_faults_of_all_parts_are_told_at_once() -> None:
     ]
 
 
+def test_a_fault_of_a_part_is_told_once() -> None:
+    interface = {"command": "a\0", "command_arguments": ""}
+    assert told(JobTypeDocument.parse, {**MINIMAL, "interface": interface}) == [
+        ("/interface/command", "document.unstorable-text")
+    ]
+
+
 def test_references_are_checked_at_once() -> None:
     found = JobTypeDocument.parse(load("job-type.create"))
     with pytest.raises(InvalidDocument) as caught:
