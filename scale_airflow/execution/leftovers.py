@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What runs on this host for job executions: containers found by label, process jobs by their keeper."""
+"""What runs on this host for job executions: containers found by label, processes by their environment."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import signal
 import time
-from pathlib import Path
 
 import requests
 from docker import APIClient
@@ -17,9 +14,8 @@ from docker.errors import DockerException, NotFound
 from scale_airflow.config import Settings
 from scale_airflow.execution.backends.container_options import AGENT_LABEL, EXECUTION_LABEL
 from scale_airflow.execution.backends.docker import connect
-from scale_airflow.execution.backends.process import KEEPER
+from scale_airflow.execution.processes import kill_processes, process_executions
 
-_PROC = Path("/proc")
 #: After the engine could not be reached, it is not asked again for so many seconds.
 _ENGINE_PAUSE = 10.0
 
@@ -45,7 +41,7 @@ class Leftovers:
         While the engine can't be reached, the containers seen last count as still there: nothing is declared
         gone that may still run.
         """
-        return tuple(sorted({*self._containers(), *self._keepers()}))
+        return tuple(sorted({*self._containers(), *process_executions(self._settings.work_dir)}))
 
     def kill(self, execution_id: int) -> None:
         """Kill an execution's container and processes, and remove the container; harmless if it is gone."""
@@ -57,9 +53,7 @@ class Leftovers:
             except (DockerException, requests.RequestException) as error:
                 log.warning("The container of execution %s can't be killed yet: %s", execution_id, error)
                 self._engine_failed()
-        for process in self._keepers().get(execution_id, ()):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGTERM)  # the keeper kills all that is below it
+        kill_processes(self._settings.work_dir, execution_id)
 
     def _containers(self) -> dict[int, list[str]]:
         if self._settings.backend == "process" and not self._last_containers:
@@ -81,31 +75,6 @@ class Leftovers:
                 seen.setdefault(int(label), []).append(entry["Id"])
         self._last_containers = seen
         return seen
-
-    def _keepers(self) -> dict[int, list[int]]:
-        """Return the processes that keep a process job below this scratch folder, by execution."""
-        found: dict[int, list[int]] = {}
-        for folder in _PROC.iterdir():
-            if not folder.name.isdigit():
-                continue
-            try:
-                argv = (folder / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue  # it has ended meanwhile
-            execution_id = self._kept(argv)
-            if execution_id is not None:
-                found.setdefault(execution_id, []).append(int(folder.name))
-        return found
-
-    def _kept(self, argv: list[bytes]) -> int | None:
-        """Return the execution of a keeper's command line: …, keeper.py, control, status, id, work folder."""
-        keeper = os.fsencode(KEEPER)
-        if keeper not in argv:
-            return None
-        words = argv[argv.index(keeper) + 1 :]
-        if len(words) < 4 or words[3] != os.fsencode(self._settings.work_dir) or not words[2].isdigit():
-            return None
-        return int(words[2])
 
     def _engine(self) -> APIClient:
         if self._client is None:

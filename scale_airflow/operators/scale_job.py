@@ -31,11 +31,14 @@ class ScaleJobOperator(DockerOperator):
 
     What to run is not said here: the API server answers the claim with image, command line, inputs and
     limits. A job that has to wait gives its worker slot back. Whether a failure is retried is the API
-    server's decision too, so give the task many ``retries`` without delay.
+    server's decision too, so give the task many ``retries``. A plain ``AirflowException`` says that Scale
+    wants another try, at once; any other exception is a disturbance, after which a pause does good.
 
     :param definition: for tasks in users' own DAG files: what lets the API server adopt the run,
         ``{"name", "version", "title", "definition"}``.
-    :param connection_id: the connection to the API server.
+    :param scale_conn_id: the connection to the API server.
+    :param docker_conn_id: the connection with the login of the images' registry; without it one is looked for
+        by the registry's host (see ``registry.py``).
     """
 
     # Nothing of a definition is rendered: "{{ }}" in it belongs to its author.
@@ -46,17 +49,22 @@ class ScaleJobOperator(DockerOperator):
     # What the base class's hook reads. Its __init__ is left out on purpose: a thousand DAGs are built in a
     # go, and it sets forty attributes of which a claim replaces all.
     api_version: str | None = None
-    docker_conn_id: str | None = None
     tls_ca_cert = tls_client_cert = tls_client_key = tls_hostname = tls_ssl_version = None
     tls_verify = True
     timeout = 60
 
     def __init__(
-        self, *, definition: dict[str, Any] | None = None, connection_id: str = CONNECTION_ID, **kwargs: Any
+        self,
+        *,
+        definition: dict[str, Any] | None = None,
+        scale_conn_id: str = CONNECTION_ID,
+        docker_conn_id: str | None = None,
+        **kwargs: Any,
     ):
         BaseOperator.__init__(self, **kwargs)
         self.definition = definition
-        self.connection_id = connection_id
+        self.scale_conn_id = scale_conn_id
+        self.docker_conn_id = docker_conn_id
         self._execution: Execution | None = None
         self._killed = False
 
@@ -66,7 +74,7 @@ class ScaleJobOperator(DockerOperator):
         from scale_airflow.hooks.scale import ScaleHook
 
         configured = settings()
-        client = ScaleHook(self.connection_id).client
+        client = ScaleHook(self.scale_conn_id).client
         request = self._request(context, configured)
         answer = self._claim(client, request)
         if answer.answer == "wait":
@@ -90,9 +98,7 @@ class ScaleJobOperator(DockerOperator):
             execution.kill("The task was killed.")
 
     def _request(self, context: Context, configured: Settings) -> ClaimRequest:
-        from airflow.utils.net import get_hostname
-
-        from scale_airflow.execution.agent_id import agent_id
+        from scale_airflow.execution.host import hostname, make_agent_id
         from scale_airflow.execution.order import ClaimRequest
 
         instance = context["ti"]
@@ -103,8 +109,8 @@ class ScaleJobOperator(DockerOperator):
             map_index=-1 if instance.map_index is None else instance.map_index,
             try_number=instance.try_number,
             task_instance_id=str(instance.id),
-            hostname=str(get_hostname()),  # type: ignore[no-untyped-call]
-            agent_id=agent_id(configured.work_dir),
+            hostname=hostname(),
+            agent_id=make_agent_id(configured.work_dir),
             definition=self.definition,
         )
 
@@ -118,15 +124,17 @@ class ScaleJobOperator(DockerOperator):
             try:
                 return client.claim(request)
             except ScaleApiError as error:
-                if error.status in (401, 403):
-                    raise AirflowFailException(
-                        f"{error} Check the password of the connection {self.connection_id!r} "
-                        "(airflow scale rotate-secret makes a new one)."
+                if error.status == 401:
+                    raise ScaleApiError(
+                        f"{error} Check the password of the connection {self.scale_conn_id!r} "
+                        "(airflow scale rotate-secret makes a new one).",
+                        status=error.status,
                     ) from None
-                if error.status is not None and error.status < 500:
+                if error.status in (400, 404, 422):  # no other try will fare better
                     raise AirflowFailException(str(error)) from None
-                if self._killed or time.monotonic() > give_up:
-                    raise AirflowException(str(error)) from None
+                refused = error.status is not None and error.status < 500
+                if refused or self._killed or time.monotonic() > give_up:
+                    raise
                 self.log.warning("The job can't be claimed, trying on: %s", error)
             time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
             pause = min(pause * 2, 20.0)
@@ -136,7 +144,7 @@ class ScaleJobOperator(DockerOperator):
 
         self.log.info("The job waits: %s", answer.reason)
         self.defer(
-            trigger=CapacityTrigger(request=request.to_dict(), connection_id=self.connection_id),
+            trigger=CapacityTrigger(request=request.to_dict(), connection_id=self.scale_conn_id),
             method_name="execute_resumed",
         )
         raise AssertionError("defer() does not return")
@@ -153,7 +161,6 @@ class ScaleJobOperator(DockerOperator):
     def _run(
         self, order: ExecutionOrder, client: RuntimeClient, request: ClaimRequest, configured: Settings
     ) -> None:
-        from scale_airflow.errors import ScaleApiError
         from scale_airflow.execution.runner import Execution, ExecutionStopped
 
         self.log.info(
@@ -172,10 +179,8 @@ class ScaleJobOperator(DockerOperator):
             answer = self._execution.run()
         except ExecutionStopped as error:
             if self._killed:
-                raise AirflowException(str(error)) from None
+                raise
             self._end_fenced(str(error), client, request)
-        except ScaleApiError as error:
-            raise AirflowException(f"The report was not delivered: {error}") from None
         else:
             self._obey(answer, client, request)
         finally:
@@ -192,11 +197,13 @@ class ScaleJobOperator(DockerOperator):
 
     def _end_fenced(self, reason: str, client: RuntimeClient, request: ClaimRequest) -> None:
         """End an execution whose word no longer counts: ask what became of it."""
+        from scale_airflow.execution.runner import ExecutionStopped
+
         answer = self._claim(client, request)
         if answer.answer == "over":
             self._be_over(answer)
             return
-        raise AirflowException(f"The execution was stopped, but its job is not over: {reason}")
+        raise ExecutionStopped(f"The execution was stopped, but its job is not over: {reason}")
 
     def _backend(self, order: ExecutionOrder, agent_id: str, configured: Settings) -> Backend:
         if order.backend == "process":
@@ -221,7 +228,7 @@ class ScaleJobOperator(DockerOperator):
 
         from scale_airflow.operators.registry import connection_ids, serves
 
-        for connection_id in connection_ids(image):
+        for connection_id in () if self.docker_conn_id else connection_ids(image):
             try:
                 found = Connection.get(connection_id)
             except (AirflowNotFoundException, AirflowRuntimeError):

@@ -2,11 +2,10 @@
 """The small parent of a process job: it ends every process of the job when the job or the worker ends.
 
 Run as a script by an isolated interpreter; it imports nothing but the standard library, and little of that.
-Its arguments are two descriptors, ``control`` and ``status``, then the execution's id and the work folder, by
-which the node's agent knows it. It reads a line of JSON from ``control`` (argv, environment, directory,
-memory limit), starts the job in a session of its own, and then watches: a byte or the end of ``control`` (the
-worker wants it, or died), SIGTERM, or too much memory kill the job, and the end of the job's main process
-kills what it has left behind. The result goes as JSON to ``status``.
+Its arguments are two descriptors, ``control`` and ``status``. It reads a line of JSON from ``control`` (argv,
+environment, directory, memory limit), starts the job in a session of its own, and then watches: a byte or the
+end of ``control`` (the worker wants it, or died), SIGTERM, or too much memory kill the job; the end of the
+job's main process kills what it has left behind. The result goes as JSON to ``status``.
 """
 
 from __future__ import annotations

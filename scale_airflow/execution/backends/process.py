@@ -16,7 +16,6 @@ import subprocess
 import sys
 import threading
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 from scale_airflow.config import Settings
@@ -25,10 +24,9 @@ from scale_airflow.errors import ExecutionFailure
 from scale_airflow.execution.backends.base import Checkpoint, Ending, JobRun, Output
 from scale_airflow.execution.command import build_argv
 from scale_airflow.execution.order import ExecutionOrder, Stream
+from scale_airflow.execution.processes import KEEPER, MARKER
 from scale_airflow.execution.staging import StagedInputs
 
-KEEPER = Path(__file__).with_name("keeper.py")
-MARKER = "SCALE_EXECUTION"
 _READ = 64 << 10
 _DRAIN = 10.0
 
@@ -67,7 +65,7 @@ class ProcessBackend:
             "HOME": str(run.scratch.output_work),
             "TMPDIR": str(run.scratch.output_work),
             **configuration.env_vars,
-            MARKER: str(run.order.execution_id),
+            MARKER: str(run.scratch.root),
         }
         return ProcessJob(
             {
@@ -76,7 +74,7 @@ class ProcessBackend:
                 "directory": str(run.scratch.output_work),
                 "memory_bytes": int(run.order.mem_mib * (1 << 20)),
             },
-            [str(run.order.execution_id), str(run.scratch.work_dir)],
+            str(run.scratch.root),
             output,
         )
 
@@ -87,7 +85,7 @@ class ProcessBackend:
 class ProcessJob:
     """A job below its keeper (see ``keeper.py``), with a thread for each of its streams."""
 
-    def __init__(self, order: dict[str, Any], names: list[str], output: Output):
+    def __init__(self, order: dict[str, Any], marker: str, output: Output):
         control, self._control = os.pipe()
         self._status, status = os.pipe()
         self._lock = threading.RLock()  # kill() may interrupt kill() in a signal's handler
@@ -95,11 +93,11 @@ class ProcessJob:
         self._report: bytes | None = None
         try:
             self._keeper = subprocess.Popen(  # noqa: S603 - our own script, no shell
-                [sys.executable, "-I", "-S", str(KEEPER), str(control), str(status), *names],
+                [sys.executable, "-I", "-S", str(KEEPER), str(control), str(status)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={MARKER: names[0]},
+                env={MARKER: marker},
                 pass_fds=(control, status),
                 start_new_session=True,
             )
@@ -173,21 +171,6 @@ def place_links(staged: StagedInputs) -> None:
         if file.target.is_symlink() or file.target.exists():
             file.target.unlink()
         file.target.symlink_to(file.source)
-
-
-def process_executions(work_dir: Path) -> dict[int, list[int]]:
-    """Return the keepers on this host that work below ``work_dir``: process ids by execution id."""
-    found: dict[int, list[int]] = {}
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit():
-            continue
-        try:
-            words = Path(entry.path, "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if os.fsencode(KEEPER) in words[1:5] and os.fsencode(work_dir) in words and words[-3].isdigit():
-            found.setdefault(int(words[-3]), []).append(int(entry.name))
-    return found
 
 
 def _read(pipe: Any, stream: Stream, output: Output) -> None:

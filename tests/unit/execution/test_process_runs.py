@@ -24,8 +24,9 @@ from unit.execution.fake_runtime import (
     stored_file,
 )
 
-from scale_airflow.execution.backends.process import ProcessBackend, process_executions
+from scale_airflow.execution.backends.process import ProcessBackend
 from scale_airflow.execution.order import ExecutionOrder, OrderInput, OrderOutput, ReportAnswer
+from scale_airflow.execution.processes import process_executions
 from scale_airflow.execution.runner import Execution, ExecutionStopped
 from scale_airflow.hooks.client import RuntimeClient
 
@@ -183,7 +184,7 @@ def test_arguments_environment_and_directory_arrive_as_they_are(
         "TMPDIR": work,
         "MY_VAR": "x y",
         "MY_TOKEN": "hush",
-        "SCALE_EXECUTION": "7",
+        "SCALE_EXECUTION": str(tmp_path / "work" / "job_exe_7"),
     }
     assert (cwd, core, stdin, leads_session) == (work, [0, 0], "", True)
     assert len(descriptors) == 4  # the fourth is the listing's own

@@ -17,7 +17,9 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 from unit.execution.fake_runtime import FakeRuntime, fake_runtime, make_order
 
+from scale_airflow.errors import ScaleApiError
 from scale_airflow.execution.order import ClaimAnswer, ClaimRequest, ReportAnswer
+from scale_airflow.execution.runner import ExecutionStopped
 from scale_airflow.operators.scale_job import ScaleJobOperator
 from scale_airflow.triggers.capacity import CapacityTrigger
 
@@ -85,7 +87,7 @@ def test_go_runs_the_job(operator: ScaleJobOperator, runtime: FakeRuntime, tmp_p
     assert (request.dag_id, request.map_index, request.try_number) == ("d", -1, 2)
     assert request.task_instance_id == str(uuid.UUID(int=5))
     assert request.definition == {"name": "n"}
-    (path,) = (tmp_path / "work").glob("agent-*.id")
+    path = tmp_path / "work" / "agent_id"
     assert request.agent_id == path.read_text().strip()
     assert runtime.requests[0][3] == "Bearer the-secret"
 
@@ -178,24 +180,26 @@ def test_on_kill_kills_the_job_and_the_task_may_be_tried_again(
 
     thread = threading.Thread(target=killer)
     thread.start()
-    with pytest.raises(AirflowException, match="killed") as caught:
+    with pytest.raises(ExecutionStopped, match="killed"):
         run(operator)
     thread.join()
-    assert type(caught.value) is AirflowException
     assert runtime.bodies("/fail/") == []
 
 
 def test_a_wrong_secret_says_what_to_do(operator: ScaleJobOperator, runtime: FakeRuntime) -> None:
     runtime.script["/runtime/claim/"] = (401, {"detail": "Wrong secret."})
-    with pytest.raises(AirflowFailException, match=r"Wrong secret\..*rotate-secret"):
+    with pytest.raises(ScaleApiError, match=r"Wrong secret\..*rotate-secret"):
         run(operator)
 
 
 def test_a_refused_claim_is_final_and_a_server_that_is_away_is_not(
     operator: ScaleJobOperator, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    runtime.script["/runtime/claim/"] = (409, {"detail": "Not this try."})
-    with pytest.raises(AirflowFailException, match="Not this try"):
+    runtime.script["/runtime/claim/"] = (400, {"detail": "No such thing."})
+    with pytest.raises(AirflowFailException, match="No such thing"):
+        run(operator)
+    runtime.script["/runtime/claim/"] = (403, {"detail": "Not this try."})
+    with pytest.raises(ScaleApiError, match="Not this try"):
         run(operator)
     answers: list[Any] = [(500, {})] * 2
     answers.append((200, ClaimAnswer("go", make_order(tmp_path, "/bin/true")).to_dict()))
@@ -203,6 +207,5 @@ def test_a_refused_claim_is_final_and_a_server_that_is_away_is_not(
     run(operator)
     monkeypatch.setattr("scale_airflow.operators.scale_job._PATIENCE", 0.0)
     runtime.script["/runtime/claim/"] = (500, {"detail": "broken"})
-    with pytest.raises(AirflowException, match="broken") as caught:
+    with pytest.raises(ScaleApiError, match="broken"):
         run(operator)
-    assert type(caught.value) is AirflowException
