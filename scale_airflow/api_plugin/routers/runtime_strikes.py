@@ -29,7 +29,7 @@ from scale_airflow.execution.ingest.messages import (
     WatchRequest,
 )
 from scale_airflow.execution.wire import Message
-from scale_airflow.services import ingest, ingest_results, sweeps
+from scale_airflow.services import ingest, ingest_plans, ingest_results, sweeps
 from scale_airflow.store.session import transaction
 
 router = APIRouter(prefix="/runtime/strikes", tags=["Runtime"], include_in_schema=False)
@@ -87,7 +87,7 @@ def cleared(strike_id: StrikeId, body: Body) -> Reply:
 @router.post("/{strike_id}/batch/{execution_id}/plan/")
 def plan(strike_id: StrikeId, execution_id: Execution, body: Body) -> Reply:
     """Decide where files with these contents go."""
-    return _answer(ingest_results.plan, execution_id, PlanRequest, body)
+    return _answer(ingest_plans.plan, execution_id, PlanRequest, body)
 
 
 @router.post("/{strike_id}/batch/{execution_id}/stored/")

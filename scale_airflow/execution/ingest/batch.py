@@ -39,7 +39,7 @@ from scale_airflow.execution.ingest.messages import (
 )
 from scale_airflow.execution.ingest.server import BatchServer, StrikeServer
 from scale_airflow.execution.ingest.watch import directory_of
-from scale_airflow.workspaces.broker import Broker, PathTaken, StoredFile, Transfer
+from scale_airflow.workspaces.broker import Broker, PathTaken, Transfer
 from scale_airflow.workspaces.mounts import broker_for
 
 log = logging.getLogger(__name__)
@@ -282,22 +282,13 @@ class _Work:
         source = self.directory.location(self.order.path)
         stored = self.broker.store(source, path, how=how, checksum=self.hashed.checksum)
         if stored.checksum != self.hashed.checksum or self._has_changed():
-            self._take_back(stored)
+            # What was stored stays there without a row: a task that took this batch over may have committed
+            # it, so only the next try, which reads the file anew, knows what to do about it.
             self._fail(_CHANGED)
             return
         self.result = IngestResult(
             self.order.ingest_id, "stored", stored.path, self.file, self.hashed.checksum
         )
-
-    def _take_back(self, stored: StoredFile) -> None:
-        """Delete what was stored of a file that changed meanwhile, unless it was there before."""
-        assert self.hashed is not None
-        assert self.file is not None
-        assert self.broker is not None
-        assert not isinstance(self.broker, WorkspaceError)
-        is_copy = stored.checksum != self.hashed.checksum
-        if is_copy or self.broker.local_path(stored.path).stat().st_ino == self.file.inode:
-            self.broker.delete(stored.path)
 
     def give_up(self) -> None:
         """No path was free in several rounds."""
@@ -305,7 +296,7 @@ class _Work:
 
     def _has_changed(self) -> bool:
         there = self.directory.find(self.order.path)
-        return there is None or self.file is None or there.identity != self.file.identity
+        return there is not None and self.file is not None and there.identity != self.file.identity
 
     def _fail(self, message: str) -> None:
         self.result = IngestResult(self.order.ingest_id, "failed", message=message)
