@@ -19,7 +19,7 @@ MAX_WARNINGS = 200
 _MAX_QUOTED = 80
 _MAX_CANDIDATES = 100
 _MAX_LISTED = 20
-_MAX_NAME = 255
+_MAX_NAME = 100
 
 
 def pointer(*parts: str | int) -> str:

@@ -146,7 +146,7 @@ def _check_coordinates(value: object, place: str, depth: int, kind: str, faults:
     if depth:
         smallest = _smallest(kind, depth)
         if len(value) < smallest:
-            message = f"A {kind} needs at least {smallest} positions here, but there are {len(value)}."
+            message = f"A {kind} needs at least {smallest} positions here, but has {len(value)}."
             faults.add(place, "geo-json.coordinates", message)
         if (
             kind in ("Polygon", "MultiPolygon")
