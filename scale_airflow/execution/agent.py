@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -26,35 +26,50 @@ from scale_airflow.execution.staging import FOLDER, Scratch
 from scale_airflow.hooks.client import RuntimeClient
 from scale_airflow.hooks.scale import ScaleHook
 
-_MIB = 1 << 20
 #: Seconds to wait after a beat that failed.
 _AWAY = 2.0
-_LOG_SERVER_PORT = 8793
+#: Seconds between two looks at what the host has.
+_RESOURCES_LOOK = 15.0
 
 log = logging.getLogger(__name__)
 
 
-def run_agent(*, agent_id: str | None = None, hostname: str | None = None) -> None:
-    """Run the agent of this host until SIGTERM or SIGINT.
+def run_agent(
+    settings: Settings | None = None,
+    once: bool = False,
+    *,
+    agent_id: str | None = None,
+    hostname: str | None = None,
+) -> None:
+    """Run the agent of this host until SIGTERM or SIGINT (``airflow scale node``).
 
+    :param settings: instead of those of Airflow's configuration.
+    :param once: send one beat, do what the answer says, and return.
     :param agent_id: instead of the id that is kept in the scratch folder.
     :param hostname: instead of the name that the system has.
     :raises OSError: if the scratch folder can't be written to.
+    :raises ScaleApiError: (with ``once``) if the API server is away or refuses.
     """
+    found = settings or read_settings()
+    identity = host.make_agent_id(found.work_dir, agent_id)
+    agent = NodeAgent(
+        found, lambda: ScaleHook(found.connection_id).client, identity, hostname or host.hostname()
+    )
+    if once:
+        agent.beat()
+        return
     stop = threading.Event()
 
     def end(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
-    found = read_settings()
-    identity = host.make_agent_id(found.work_dir, agent_id)
-    agent = NodeAgent(
-        found, lambda: ScaleHook(found.connection_id).client, identity, hostname or host.hostname()
-    )
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     log.info("The agent of node %s (%s) starts; scratch folder %s", agent.hostname, identity, found.work_dir)
-    agent.run(stop)
+    try:
+        agent.run(stop)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     log.info("The agent of node %s ends", agent.hostname)
 
 
@@ -72,6 +87,9 @@ class NodeAgent:
         self._connect = connect
         self._client: RuntimeClient | None = None
         self._leftovers = Leftovers(settings, agent_id)
+        self._resources: host.HostResources | None = None
+        self._next_look = 0.0
+        self._port = _log_server_port()
         self.agent_id = agent_id
         self.hostname = hostname
 
@@ -98,6 +116,7 @@ class NodeAgent:
                 away = False
             stop.wait(pause)
         self._forget_client()
+        self._leftovers.close()
 
     def beat(self) -> float:
         """Tell the server what the host has and runs, do what it says, return the seconds until the next.
@@ -113,13 +132,17 @@ class NodeAgent:
         return max(answer.interval, 0.1)
 
     def _report(self, running: tuple[int, ...], folders: tuple[int, ...]) -> NodeBeat:
+        if self._resources is None or time.monotonic() >= self._next_look:
+            held = [Scratch(self._settings.work_dir, number) for number in folders]
+            self._resources = host.resources(self._settings.work_dir, held)
+            self._next_look = time.monotonic() + _RESOURCES_LOOK
         return NodeBeat(
             agent_id=self.agent_id,
             hostname=self.hostname,
-            port=_LOG_SERVER_PORT,
-            cpus=float(len(os.sched_getaffinity(0))),
-            mem_mib=float(memory_mib()),
-            disk_mib=float(disk_mib(self._settings.work_dir)),
+            port=self._port,
+            cpus=self._resources.cpus,
+            mem_mib=self._resources.mem_mib,
+            disk_mib=self._resources.disk_mib,
             executions=running,
             work_dir_executions=folders,
         )
@@ -129,9 +152,13 @@ class NodeAgent:
             log.info("Execution %s is not to run here any more: killing it", execution_id)
             self._leftovers.kill(execution_id)
         for execution_id in answer.forget:
+            scratch = Scratch(self._settings.work_dir, execution_id)
             try:
-                Scratch(self._settings.work_dir, execution_id).remove()
-                log.info("Removed the scratch folder of execution %s", execution_id)
+                if scratch.root.exists():
+                    scratch.remove()
+                    log.info("Removed the scratch folder of execution %s", execution_id)
+            except FileNotFoundError:
+                continue  # its worker was quicker
             except OSError as error:
                 log.warning("The scratch folder of execution %s stays: %s", execution_id, error)
 
@@ -151,20 +178,8 @@ def scratch_folders(work_dir: Path) -> tuple[int, ...]:
     return tuple(sorted(int(match[1]) for match in matches if match))
 
 
-def memory_mib() -> int:
-    """Return the host's memory in MiB, or what this process's control group may use of it."""
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            text = Path(limit).read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            total = min(total, int(text))
-    return total // _MIB
+def _log_server_port() -> int:
+    """Return the port under which the host's worker serves its logs."""
+    from airflow.configuration import conf
 
-
-def disk_mib(work_dir: Path) -> int:
-    """Return the disk space in MiB that executions may share: what is free, and what they hold already."""
-    held = sum(Scratch(work_dir, number).used_mib() for number in scratch_folders(work_dir))
-    return shutil.disk_usage(work_dir).free // _MIB + int(held)
+    return int(conf.getint("logging", "worker_log_server_port", fallback=8793))

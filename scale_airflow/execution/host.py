@@ -1,15 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which host this is: its name, and the stable id of its node agent."""
+"""Which host this is: its name, the stable id of its node agent, and what it has for jobs."""
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import shutil
 import socket
 import tempfile
 import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
+from scale_airflow.execution.staging import Scratch
+
+_MIB = 1 << 20
+_CGROUP = Path("/sys/fs/cgroup")
 _ID_FILE = "agent_id"
 _VALID = re.compile(r"[A-Za-z0-9-]{8,64}")
 
@@ -58,3 +66,53 @@ def make_agent_id(work_dir: Path, wanted: str | None = None) -> str:
     made = agent_id(work_dir)
     assert made is not None
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class HostResources:
+    """CPUs (counted, may be a fraction), memory and disk in MiB."""
+
+    cpus: float
+    mem_mib: float
+    disk_mib: float
+
+
+def resources(work_dir: Path, held: Iterable[Scratch] = (), *, cgroup: Path = _CGROUP) -> HostResources:
+    """Return what jobs can have on this host in all, with what they have already.
+
+    CPUs and memory are the host's, or less where our own control group allows less (an agent in a
+    container). Disk is what is free below ``work_dir``, and what the executions there hold.
+
+    :param held: their scratch folders.
+    """
+    cpus = float(len(os.sched_getaffinity(0)))
+    memory = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    used = sum(scratch.used_mib() for scratch in held)
+    return HostResources(
+        cpus=min(cpus, _cpu_quota(cgroup)),
+        mem_mib=float(math.floor(min(memory, _memory_limit(cgroup)) / _MIB)),
+        disk_mib=float(math.floor(shutil.disk_usage(work_dir).free / _MIB + used)),
+    )
+
+
+def _cpu_quota(cgroup: Path) -> float:
+    """Return the CPUs that the control group allows, infinite without a limit."""
+    words = _words(cgroup / "cpu.max")
+    if not words:
+        words = [*_words(cgroup / "cpu/cpu.cfs_quota_us"), *_words(cgroup / "cpu/cpu.cfs_period_us")]
+    if len(words) != 2 or not all(word.isdigit() for word in words) or not int(words[1]):
+        return math.inf
+    return int(words[0]) / int(words[1])
+
+
+def _memory_limit(cgroup: Path) -> float:
+    """Return the bytes of memory that the control group allows, infinite without a limit."""
+    words = _words(cgroup / "memory.max") or _words(cgroup / "memory/memory.limit_in_bytes")
+    return float(words[0]) if len(words) == 1 and words[0].isdigit() else math.inf
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []

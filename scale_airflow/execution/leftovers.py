@@ -83,6 +83,10 @@ class Leftovers:
 
     def _engine_failed(self) -> None:
         self._engine_away_until = time.monotonic() + _ENGINE_PAUSE
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection to the engine."""
         client, self._client = self._client, None
         if client is not None:
             with contextlib.suppress(Exception):
