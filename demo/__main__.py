@@ -23,7 +23,8 @@ def start(port: int | None, once: bool, docker: bool) -> int:
 
     :param once: check the products, then stop everything.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     began = time.monotonic()
     scale: dict[str, str] = {}
     if docker:
@@ -98,7 +99,6 @@ def _show_addresses(installation: Installation) -> None:
 
 def _give_up(installation: Installation, error: BaseException) -> None:
     """End everything; keep the logs where somebody will look at them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if isinstance(error, KeyboardInterrupt):
         print("\nInterrupted; stopping everything.", file=sys.stderr)
         installation.remove()
@@ -128,6 +128,9 @@ def airflow(port: int, words: Sequence[str]) -> NoReturn:
 
 
 def _interrupt(*_: object) -> NoReturn:
+    # Once is enough: make passes on what it was sent itself, and the clearing up must come to its end.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -22,7 +22,6 @@ from demo.database import Database
 from demo.environment import airflow_environment
 from demo.errors import DemoError
 
-SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer", "node")
 CHECKOUT = Path(__file__).resolve().parent.parent
 Tell = Callable[[str], None]
 
@@ -216,14 +215,19 @@ class Installation:
         """
         tell("API server, scheduler, DAG processor, triggerer, node agent")
         airflow = [sys.executable, "-m", "airflow"]
-        services = {
-            "api-server": [*airflow, "api-server"],
-            "scheduler": [*airflow, "scheduler", "--skip-serve-logs"],
-            "dag-processor": [*airflow, "dag-processor"],
-            "triggerer": [*airflow, "triggerer", "--skip-serve-logs"],
-            "node": [*airflow, "scale", "node"],
-        }
-        (self.folder / "services.json").write_text(json.dumps(list(services.items())))
+        services = [
+            {"name": "api-server", "command": [*airflow, "api-server"]},
+            {"name": "dag-processor", "command": [*airflow, "dag-processor"]},
+            {"name": "triggerer", "command": [*airflow, "triggerer", "--skip-serve-logs"]},
+            {"name": "node", "command": [*airflow, "scale", "node"]},
+            # Its workers' first tasks would fail without an API server.
+            {
+                "name": "scheduler",
+                "command": [*airflow, "scheduler", "--skip-serve-logs"],
+                "waits_for": self.port,
+            },
+        ]
+        (self.folder / "services.json").write_text(json.dumps(services))
         supervisor = processes.spawn(
             [sys.executable, "-m", "demo.supervisor", str(self.folder)],
             self.environment,

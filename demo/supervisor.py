@@ -7,6 +7,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -29,6 +30,8 @@ class Service:
 
     name: str
     command: list[str]
+    # The port of the API server, for a service that must not start before that answers.
+    waits_for: int | None = None
     process: subprocess.Popen[bytes] | None = None
     starts: list[float] = field(default_factory=list)
 
@@ -40,16 +43,20 @@ class Service:
         processes.remember(folder / "pids" / f"{self.name}.json", self.process.pid)
 
     @property
-    def may_start_again(self) -> bool:
-        """Whether it has not ended too often."""
-        return len([moment for moment in self.starts if moment > time.monotonic() - PERIOD]) <= MOST_RESTARTS
+    def may_start(self) -> bool:
+        """Whether it has not ended too often, and what it waits for is there."""
+        recent = [moment for moment in self.starts if moment > time.monotonic() - PERIOD]
+        return len(recent) <= MOST_RESTARTS and (self.waits_for is None or _answers(self.waits_for))
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def supervise(folder: Path) -> None:
     """Start the services of ``services.json``, restart what ends, until SIGTERM; then end them all."""
-    services = [
-        Service(name, command) for name, command in json.loads((folder / "services.json").read_text())
-    ]
+    services = [Service(**service) for service in json.loads((folder / "services.json").read_text())]
     stopping = False
 
     def stop(*_: object) -> None:
@@ -63,16 +70,14 @@ def supervise(folder: Path) -> None:
     os.set_blocking(arrived, False)
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-    for service in services:
-        service.start(folder)
     while not stopping:
         for service in services:
             if service.process is not None and (code := service.process.poll()) is not None:
                 print(f"{time.strftime('%H:%M:%S')} {service.name} ended with {code}", flush=True)
                 service.process = None
-                if service.may_start_again:
-                    service.start(folder)
-        if select.select([arrived], [], [], 1)[0]:
+            if service.process is None and service.may_start:
+                service.start(folder)
+        if select.select([arrived], [], [], 0.5)[0]:
             os.read(arrived, 4096)
     _end(services)
 
