@@ -19,7 +19,7 @@ from scale_airflow.definitions.strike_configuration import StrikeConfiguration
 from scale_airflow.engine.bundle_row import configured_bundle
 from scale_airflow.engine.connections import stored_connection
 from scale_airflow.engine.health import component_health
-from scale_airflow.errors import EngineError, InstallationError, InvalidDocument, WorkspaceError
+from scale_airflow.errors import InstallationError, InvalidDocument, WorkspaceError
 from scale_airflow.services.installation import BUILT_IN_ERRORS, CONNECTION_TYPE, missing_tables
 from scale_airflow.store.models import ErrorModel, JobType, Node, Scheduler, Strike, Workspace, utcnow
 from scale_airflow.store.session import require_postgresql
@@ -129,16 +129,16 @@ def check_initialized(session: Session) -> list[Finding]:
 def check_connection(session: Session) -> list[Finding]:
     """The connection that workers use exists, and its secret can be read."""
     subject = f"connection {CONNECTION_ID}"
-    try:
-        found = stored_connection(session, CONNECTION_ID)
-    except EngineError as error:
-        remedy = "Restore [core] fernet_key, or run `airflow scale rotate-secret`."
-        return [Finding("error", subject, str(error), remedy)]
+    found = stored_connection(session, CONNECTION_ID)
     if found is None:
         return [Finding("error", subject, "There is no such connection.", "Run `airflow scale init`.")]
     remedy = "Run `airflow scale init`, with --host where the API server's address is not the configured one."
     if found.type != CONNECTION_TYPE:
         problem = f"Its type is {found.type!r} instead of {CONNECTION_TYPE!r}."
+        return [Finding("error", subject, problem, remedy)]
+    if found.is_unreadable:
+        problem = "Its secret can't be decrypted: [core] fernet_key is another one than when it was made."
+        remedy = "Restore [core] fernet_key, or run `airflow scale rotate-secret`."
         return [Finding("error", subject, problem, remedy)]
     if not found.host or not found.secret:
         return [Finding("error", subject, "It lacks its host or its secret.", remedy)]
@@ -364,13 +364,12 @@ def _engine_version(docker_url: str) -> str:
 
     :raises RuntimeError: if it can't be reached, or refuses.
     """
-    import docker
     from docker.errors import DockerException
 
+    from scale_airflow.execution.backends.docker import connect
+
     try:
-        client = (
-            docker.DockerClient(base_url=docker_url, timeout=5) if docker_url else docker.from_env(timeout=5)
-        )
+        client = connect(docker_url)
         try:
             return str(client.version()["Version"])
         finally:

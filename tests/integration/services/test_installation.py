@@ -130,6 +130,19 @@ def test_rotate_secret_changes_the_secret_alone(session: Session) -> None:
     assert second.secret != first.secret
 
 
+def test_rotate_secret_mends_one_that_is_unreadable(session: Session) -> None:
+    installation.initialize(session, host="http://here:8080")
+    session.execute(text("UPDATE connection SET password = 'garbage', is_encrypted = true"))
+    found = stored_connection(session, "scale_default")
+    assert found is not None
+    assert found.is_unreadable
+    installation.rotate_secret(session)
+    found = stored_connection(session, "scale_default")
+    assert found is not None
+    assert (found.host, found.is_unreadable) == ("http://here:8080", False)
+    assert found.secret
+
+
 def test_missing_tables_are_named_with_the_remedy(session: Session) -> None:
     session.execute(text("ALTER TABLE scale_job_log RENAME TO somewhere_else"))
     try:
