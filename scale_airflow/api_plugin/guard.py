@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from fastapi import Request
 from starlette.datastructures import MutableHeaders
@@ -27,8 +26,8 @@ class Guard:
     """ASGI middleware around the whole application.
 
     It refuses what no endpoint should see (a NUL in path or query, too many parameters, a body that is too
-    long or compressed), gives every path of the API its trailing slash, so that both spellings answer the
-    same without a redirect that would lose the body, and turns what nobody caught into a plain 500.
+    long or compressed), gives every path its prefix and its trailing slash, so that all spellings answer
+    the same without a redirect that would lose the body, and turns what nobody caught into a plain 500.
     """
 
     def __init__(self, app: ASGIApp, max_body: int = MAX_BODY):
@@ -96,11 +95,24 @@ class Guard:
 
 
 def _with_slash(scope: Scope) -> Scope:
-    path: str = scope["path"]
-    inside = path.removeprefix(scope.get("root_path", ""))
-    if path.endswith("/") or not (inside + "/").startswith("/api/"):
-        return scope
-    changed: dict[str, Any] = {**scope, "path": path + "/"}
-    if raw := scope.get("raw_path"):
-        changed["raw_path"] = raw + b"/"
-    return changed
+    """Return the scope with the one spelling of its path that routes are compared with."""
+    root: str = scope.get("root_path", "")
+    path = _under(root, scope["path"])
+    inside = path.removeprefix(root)
+    if not path.endswith("/") and (inside + "/").startswith("/api/"):
+        path += "/"
+    return scope if path == scope["path"] else {**scope, "path": path, "raw_path": quote(path).encode()}
+
+
+def _under(root: str, path: str) -> str:
+    """Return the path with the prefix of ``[api] base_url``, which some proxies take away.
+
+    The plugin's mount then has put its own place behind the prefix in ``root``, but not in the path.
+    """
+    if path == root or path.startswith(root + "/"):
+        return path
+    for start, character in enumerate(root):
+        mount = root[start:]
+        if character == "/" and (path == mount or path.startswith(mount + "/")):
+            return root[:start] + path
+    return path

@@ -116,6 +116,15 @@ def _page_size(value: Any) -> Any:
     return number
 
 
+def _lines(value: Any) -> Any:
+    if value == "":
+        return None
+    number = identifier(value)
+    if not 0 <= number <= 10**6:
+        raise ValueError("This must be a number of lines, at most a million.")
+    return number
+
+
 def _integer(minimum: int | None = None, **more: Any) -> WithJsonSchema:
     schema: dict[str, Any] = {"type": "integer", "format": "int64", **more}
     if minimum is not None:
@@ -131,6 +140,7 @@ Flag = Annotated[bool | None, BeforeValidator(flag), _FLAG_SCHEMA]
 Text = Annotated[str | None, BeforeValidator(_absent_if_empty), WithJsonSchema({"type": "string"})]
 Page = Annotated[int, BeforeValidator(_page), _integer(1, default=1)]
 PageSize = Annotated[int, BeforeValidator(_page_size), _integer(1, maximum=1000, default=100)]
+Lines = Annotated[int | None, BeforeValidator(_lines), _integer(0, maximum=10**6)]
 Identifier = Annotated[int, BeforeValidator(identifier), _integer()]
 
 Ids = Annotated[list[Identifier], Query()]

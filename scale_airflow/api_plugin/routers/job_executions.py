@@ -13,14 +13,32 @@ from scale_airflow.api_plugin.auth import requires
 from scale_airflow.api_plugin.filters import JobTypesDep
 from scale_airflow.api_plugin.links import LinksDep
 from scale_airflow.api_plugin.listing import WindowDep, page_of
-from scale_airflow.api_plugin.parameters import Identifier, OneOf, PathId
+from scale_airflow.api_plugin.parameters import Identifier, Lines, Moment, OneOf, PathId
 from scale_airflow.api_plugin.replies import Reply
 from scale_airflow.api_plugin.views import work
-from scale_airflow.services import logs, work_details, work_lists
+from scale_airflow.services import work_details, work_lists
+from scale_airflow.services.log_parts import LogPart
 from scale_airflow.store.models import EXECUTION_STATUSES
 from scale_airflow.store.session import transaction
 
 Stream = Annotated[Literal["stdout", "stderr"], Path(description="Which of both: stdout or stderr.")]
+
+_TAIL = "Only the last lines, this many."
+_SINCE = (
+    "Only what arrived from then on: an ISO-8601 datetime with its zone, or an ISO-8601 duration, which "
+    "means now minus it."
+)
+
+
+def log_part(
+    since: Annotated[Moment, Query(description=_SINCE)] = None,
+    tail: Annotated[Lines, Query(description=_TAIL)] = None,
+) -> LogPart:
+    """Read which part of the logs is wanted."""
+    return LogPart(since, tail)
+
+
+PartDep = Annotated[LogPart, Depends(log_part)]
 
 router = APIRouter(tags=["Job executions"], dependencies=[Depends(requires("GET", "Scale Jobs"))])
 
@@ -53,32 +71,34 @@ def get_execution(execution_id: PathId, links: LinksDep) -> Reply:
 
 
 @router.get("/job-executions/{execution_id}/logs/", summary="Job execution logs")
-def get_logs(execution_id: PathId) -> Reply:
-    """Return an execution with the whole of its stdout and stderr: what there is so far while it runs."""
+def get_logs(execution_id: PathId, part: PartDep) -> Reply:
+    """Return an execution with its stdout and stderr: what there is so far while it runs.
+
+    They are whole unless `since` or `tail`, which the specification does not have, ask for a part.
+    """
     with transaction() as session:
         execution = work_details.execution_in_list_form(session, execution_id)
-        stdout, stderr = logs.read_logs(session, execution_id)
         return Reply(
             {
                 **work.execution(execution),
                 "is_finished": execution.status not in ("QUEUED", "RUNNING"),
-                "stdout": stdout,
-                "stderr": stderr,
+                "stdout": part.text(session, execution_id, "stdout"),
+                "stderr": part.text(session, execution_id, "stderr"),
             }
         )
 
 
 @router.get("/job-executions/{execution_id}/logs/{stream}/", summary="Job execution log as text")
-def get_log(execution_id: PathId, stream: Stream) -> StreamingResponse:
+def get_log(execution_id: PathId, stream: Stream, part: PartDep) -> StreamingResponse:
     """Return what an execution wrote to one of its streams, as plain text."""
     with transaction() as session:
         work_details.execution_in_list_form(session, execution_id)
     headers = {"Content-Security-Policy": "sandbox; default-src 'none'"}
     return StreamingResponse(
-        _pieces(execution_id, stream), media_type="text/plain; charset=utf-8", headers=headers
+        _pieces(execution_id, stream, part), media_type="text/plain; charset=utf-8", headers=headers
     )
 
 
-def _pieces(execution_id: int, stream: str) -> Iterator[bytes]:
+def _pieces(execution_id: int, stream: str, part: LogPart) -> Iterator[bytes]:
     with transaction() as session:
-        yield from logs.read_log(session, execution_id, stream)
+        yield from part.read(session, execution_id, stream)

@@ -224,6 +224,20 @@ def test_logs(client: httpx.Client, world: World, viewer: dict[str, str]) -> Non
     assert plain.headers["content-type"] == "text/plain; charset=utf-8"
     assert plain.headers["x-content-type-options"] == "nosniff"
     assert client.get(f"{address}stderr/", headers=viewer).content == b""
+    for query, expected in {
+        "tail=1": "twéo <b>\n",
+        "tail=2": "one\ntwéo <b>\n",
+        "tail=99": "one\ntwéo <b>\n",
+        "tail=0": "",
+        "since=PT1H": "one\ntwéo <b>\n",
+        "since=2100-01-01T00:00:00Z": "",
+        "since=PT1H&tail=1": "twéo <b>\n",
+        "tail=&since=": "one\ntwéo <b>\n",
+    }.items():
+        assert client.get(f"{address}?{query}", headers=viewer).json()["stdout"] == expected, query
+        assert client.get(f"{address}stdout/?{query}", headers=viewer).text == expected, query
+    for query in ("tail=-1", "tail=x", "tail=1000001", "since=now"):
+        assert client.get(f"{address}?{query}", headers=viewer).status_code == 400, query
     assert client.get(f"{address}other/", headers=viewer).status_code == 404
     assert client.get(f"{API}/job-executions/999/logs/", headers=viewer).status_code == 404
     assert client.get(f"{API}/job-executions/999/logs/stdout/", headers=viewer).status_code == 404

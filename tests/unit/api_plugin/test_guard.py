@@ -66,6 +66,12 @@ async def test_one_spelling(path: str, inside: str) -> None:
     assert dict(start["headers"])[b"cache-control"] == b"no-store"
 
 
+@pytest.mark.parametrize("path", ["/air/scale/api/jobs/", "/scale/api/jobs", "/scale/api/jobs/"])
+async def test_a_proxy_may_take_the_prefix_away(path: str) -> None:
+    _, body = await through(scope(path, root_path="/air/scale"))
+    assert body["body"] == b"/air/scale/api/jobs/"
+
+
 async def test_a_body_that_grows_too_long() -> None:
     start, _ = await through(scope(), (b"x" * 6, b"x" * 6), max_body=10)
     assert start["status"] == 413
