@@ -11,6 +11,8 @@ import time
 from typing import Any
 
 from scale_airflow.config import Settings, settings
+from scale_airflow.engine.publishing import claim_origin
+from scale_airflow.errors import InstallationError
 from scale_airflow.services.dispatch import BATCH, CHANNEL, dispatch
 from scale_airflow.services.housekeeping import hide_old_revisions
 from scale_airflow.services.reconcile import reconcile
@@ -35,7 +37,14 @@ class Tick:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to tick in a thread of its own."""
+        """Begin to tick in a thread of its own.
+
+        Where this runs, DAGs are published: the generated files of this host are the originals.
+        """
+        try:
+            claim_origin()
+        except InstallationError as error:
+            log.error("%s", error)  # Airflow itself must come up all the same
         self._thread = threading.Thread(target=self._run, name="scale-tick", daemon=True)
         self._thread.start()
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
@@ -37,11 +37,26 @@ def publish(session: Session, dag_file: DagFile) -> None:
     )
 
 
-def list_files(session: Session, after: int) -> Sequence[DagFileRow]:
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """A generated file as other hosts see it; their DAG processors leave hidden ones out."""
+
+    id: int
+    file_name: str
+    sha256: str
+    hidden: bool
+
+
+def list_files(session: Session, after: int) -> list[ListedFile]:
     """Return the files that were published after the one with this id, oldest first, a page at most."""
-    return session.scalars(
-        select(DagFileRow).where(DagFileRow.id > after).order_by(DagFileRow.id).limit(PAGE)
+    rows = session.execute(
+        select(DagFileRow.id, DagFileRow.file_name, DagFileRow.sha256, DagFileRow.dag_id)
+        .where(DagFileRow.id > after)
+        .order_by(DagFileRow.id)
+        .limit(PAGE)
     ).all()
+    hidden = publishing.hidden_dags({row.dag_id for row in rows}, session)
+    return [ListedFile(row.id, row.file_name, row.sha256, row.dag_id in hidden) for row in rows]
 
 
 def read_file(session: Session, file_name: str) -> str:

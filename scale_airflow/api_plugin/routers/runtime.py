@@ -6,6 +6,7 @@ They take only the secret of the workers' connection, which may claim, and the t
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
@@ -99,9 +100,8 @@ def node_beat(body: Body) -> Reply:
 def list_dag_files(after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0) -> Reply:
     """List the generated DAG files that were published after the one with this id."""
     with transaction() as session:
-        rows = dag_files.list_files(session, after)
-        listed = [{"id": row.id, "file_name": row.file_name, "sha256": row.sha256} for row in rows]
-    return Reply({"files": listed})
+        listed = dag_files.list_files(session, after)
+    return Reply({"files": [asdict(entry) for entry in listed]})
 
 
 @router.get("/dag-files/{file_name}/", dependencies=_SECRET)

@@ -145,6 +145,7 @@ def test_workers_elsewhere_fetch_generated_files(
 ) -> None:
     listed: list[dict[str, Any]] = client.get(f"{API}/dag-files/", headers=secret).json()["files"]
     assert [entry["file_name"].startswith("scale_job.one.") for entry in listed] == [True]
+    assert not listed[0]["hidden"]
     text = client.get(f"{API}/dag-files/{listed[0]['file_name']}", headers=secret)
     assert text.status_code == 200
     assert "scale_airflow.compiler.dags" in text.text
