@@ -119,7 +119,7 @@ def _evaluate(
             with session.begin_nested():
                 started.append(_start(session, active, file, event))
         except ScaleError as error:
-            event.description = {**description, "error": str(error)}
+            event.description = {**description, "refused": str(error)}
             log.warning("Trigger rule %s started nothing for file %s: %s", active.rule.id, file.id, error)
     return started
 
