@@ -30,8 +30,6 @@ MANIFEST = "results_manifest.json"
 MAX_DOCUMENT = 50 << 20
 """The largest manifest or GeoJSON file that is read, in bytes."""
 _SHOWN = 20
-_NAME_LENGTH = 250
-_PATH_LENGTH = 800
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +158,6 @@ def _find(
 def _find_file(file: ManifestFile, media_type: str | None, directory: ConfinedDirectory) -> FoundFile:
     path = _relative(file.path, directory.path)
     name = path.rpartition("/")[2]
-    if len(name) > _NAME_LENGTH or len(path) > _PATH_LENGTH:
-        raise UnsafePath(
-            f"The path {path!r} is too long: names may have {_NAME_LENGTH} characters, paths {_PATH_LENGTH}."
-        )
     real = _resolve(path, directory)
     os.close(directory.open_file(real))
     return FoundFile(

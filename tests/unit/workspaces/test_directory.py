@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scale_airflow.errors import WorkspaceError
@@ -190,6 +190,7 @@ def test_a_fault_of_the_file_system_names_the_file(
     assert list((broker.root / "x").iterdir()) == []
 
 
+@settings(deadline=None)
 @given(content=st.binary(max_size=4096), how=st.sampled_from(["move", "copy", "link"]))
 def test_any_content_arrives(content: bytes, how: Transfer) -> None:
     with tempfile.TemporaryDirectory() as folder:
