@@ -125,10 +125,10 @@ def empty_tables() -> None:
 
 
 @pytest.fixture
-def database(airflow_db: str) -> Iterator[str]:
+def database(airflow_db: str) -> str:
     """A database with empty tables; what the test committed is gone afterwards."""
     empty_tables()
-    yield airflow_db
+    return airflow_db
 
 
 @pytest.fixture

@@ -61,6 +61,8 @@ class Tick:
         while not self._stop.is_set():
             try:
                 self._hold_office()
+            except InstallationError as error:
+                log.error("Scale's tick can't work: %s", error)
             except Exception:
                 # Whatever it was (the database restarts, Airflow refuses), the tick must come back.
                 log.exception("Scale's tick failed; it starts again in %g seconds", _RETRY_SECONDS)

@@ -55,7 +55,7 @@ class CapacityTrigger(BaseTrigger):
             # Anew each time: the secret may have been rotated meanwhile.
             async with await hook.async_client() as client:
                 outcome = await self._wait(client, request)
-        yield TriggerEvent(outcome)  # type: ignore[no-untyped-call]
+        yield TriggerEvent(outcome)
 
     async def _wait(self, client: AsyncScaleClient, request: ClaimRequest) -> dict[str, Any] | None:
         """Ask until there is something to fire; None where the server no longer accepts the secret."""

@@ -90,7 +90,7 @@ class StrikeTrigger(BaseTrigger):
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(await ScaleHook(self.scale_conn_id).async_client())
             reason = await self.wait(client)
-            yield TriggerEvent({"reason": reason})  # type: ignore[no-untyped-call]
+            yield TriggerEvent({"reason": reason})
 
     async def wait(self, client: AsyncScaleClient) -> str:
         """Return, in words, what the sensor should look at."""

@@ -42,7 +42,8 @@ def _schema(url: str) -> dict[str, object]:
     with engine.connect() as connection:
         rows = connection.execute(
             text(
-                "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE tablename LIKE 'scale\\_%' ORDER BY 1, 2"
+                "SELECT tablename, indexname, indexdef FROM pg_indexes "
+                "WHERE tablename LIKE 'scale\\_%' ORDER BY 1, 2"
             )
         ).all()
         checks = connection.execute(
