@@ -10,12 +10,16 @@ import threading
 import time
 from typing import Any
 
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
 from scale_airflow.config import Settings, settings
 from scale_airflow.engine.publishing import claim_origin
 from scale_airflow.errors import InstallationError
 from scale_airflow.services.dispatch import BATCH, CHANNEL, dispatch
 from scale_airflow.services.housekeeping import hide_old_revisions
 from scale_airflow.services.reconcile import reconcile
+from scale_airflow.store.models import Scheduler, utcnow
 from scale_airflow.store.session import transaction
 
 log = logging.getLogger(__name__)
@@ -88,6 +92,7 @@ class Tick:
                 if now - reconciled >= found.reconcile_interval:
                     with transaction() as session:
                         reconcile(session)
+                        _sign(session)
                     reconciled = now
                 if now - tidied >= _TIDY_SECONDS:
                     with transaction() as session:
@@ -107,6 +112,11 @@ class Tick:
         connection.notifies.clear()
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
+
+
+def _sign(session: Session) -> None:
+    """Note that the queue is looked at, for `airflow scale check`; no change of the scheduler's own state."""
+    session.execute(update(Scheduler).values(last_tick=utcnow(), last_modified=Scheduler.last_modified))
 
 
 def _dispatch_all(found: Settings) -> None:
