@@ -248,6 +248,12 @@ def check_directories(current: Settings) -> list[Finding]:
             found.append(Finding("warning", "allowed_roots", f"{root} is not there on this host.", remedy))
         else:
             found.append(Finding("ok", "allowed_roots", f"{root} is there."))
+    remedy = "Mount it, or correct [scale] mounts."
+    found += [
+        Finding("warning", "mounts", f"{path}, which stands for {mount}, is not there on this host.", remedy)
+        for mount, path in sorted(current.mounts.items())
+        if not Path(path).is_dir()
+    ]
     return found
 
 

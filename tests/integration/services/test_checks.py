@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -130,6 +131,9 @@ def test_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     roots = [str(tmp_path), str(tmp_path / "missing"), "relative"]
     monkeypatch.setenv("AIRFLOW__SCALE__ALLOWED_ROOTS", os.pathsep.join(roots))
     assert of(checks.check_directories(settings()), "allowed_roots") == ["ok", "warning", "error"]
+    mounts = {"nas:/raw": str(tmp_path), "nas:/products": str(tmp_path / "missing")}
+    monkeypatch.setenv("AIRFLOW__SCALE__MOUNTS", json.dumps(mounts))
+    assert of(checks.check_directories(settings()), "mounts") == ["warning"]
 
 
 def test_storage(installed: Session, tmp_path: Path) -> None:
