@@ -28,10 +28,7 @@ def run(commands: list[list[str]]) -> int:
 
 
 def _without_password(command: list[str]) -> list[str]:
-    return [
-        "***" if before == "--password" else word
-        for before, word in zip(["", *command], command, strict=False)
-    ]
+    return ["--password=***" if word.startswith("--password=") else word for word in command]
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ class Installation:
         user = ["--username", "admin", "--firstname", "Demo", "--lastname", "Admin", "--role", "Admin"]
         self.airflow(
             ["db", "migrate"],
-            ["users", "create", *user, "--email", "admin@example.org", "--password", password],
+            ["users", "create", *user, "--email", "admin@example.org", f"--password={password}"],
             ["scale", "init"],
             ["scale", "sync-perms"],
             ["scale", "apply", str(setup)],

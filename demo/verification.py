@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,9 +13,12 @@ from demo.installation import Installation
 from demo.pipeline import Product, expected_outputs, products
 
 
-def faults(installation: Installation) -> list[str]:
-    """Return one sentence for each thing that is wrong with the products; none if all is right."""
-    found = products(installation)
+def faults(installation: Installation, jobs: Collection[int] | None = None) -> list[str]:
+    """Return one sentence for each thing that is wrong with the products; none if all is right.
+
+    :param jobs: look only at what these jobs made.
+    """
+    found = [each for each in products(installation) if jobs is None or each.row["job"]["id"] in jobs]
     return [
         *_missing_or_odd(found),
         *(fault for product in found for fault in _file_faults(installation, product)),

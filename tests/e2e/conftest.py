@@ -76,7 +76,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def _is_trouble(line: str) -> bool:
-    return any(word in line for word in ("[error", "[critical", "Error:", "Exception:", "ended with"))
+    return any(
+        word in line
+        for word in ("[error", "[critical", "Traceback", "Error:", " ended with -", " ended with 1")
+    )
 
 
 @pytest.fixture(scope="session")
@@ -89,9 +92,17 @@ def scale(installation: Installation) -> Scale:
 def terrain(scale: Scale) -> dict[str, Any]:
     """The example's recipe, finished, and its source file."""
     ingest = scale.drop(pipeline.SCENE)
-    recipe = scale.finished_recipe(scale.recipe_of(ingest["source_file"]["id"])["id"])
-    eventually(
-        lambda: scale.client.get("jobs/", job_type_name="kml-footprint", status="COMPLETED")["results"],
-        "completed job kml-footprint",
-    )
-    return {"ingest": ingest, "source": ingest["source_file"], "recipe": recipe}
+    source = ingest["source_file"]
+    recipe = scale.finished_recipe(scale.recipe_of(source["id"])["id"])
+
+    def outline() -> int | None:
+        for job in scale.client.everything("jobs/", job_type_name="kml-footprint", status="COMPLETED"):
+            details = scale.client.get(f"jobs/{job['id']}/")
+            if [file["id"] for file in details["input_files"]] == [source["id"]]:
+                return int(job["id"])
+        return None
+
+    jobs = {entry["job"]["id"] for entry in recipe["jobs"]} | {
+        eventually(outline, "completed job kml-footprint")
+    }
+    return {"ingest": ingest, "source": source, "recipe": recipe, "jobs": jobs}

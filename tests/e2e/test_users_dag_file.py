@@ -3,19 +3,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from demo import pipeline
 from tests.e2e.system import Scale, eventually
 
 DAG_ID = "terrain"
 
 
-def test_a_run_started_in_airflow_makes_products(scale: Scale, terrain: dict[str, Any]) -> None:
+def test_a_run_started_in_airflow_makes_products(scale: Scale) -> None:
+    # A scene of its own: what the run makes takes the place of what the scene's own recipe made.
+    source = scale.drop("by-hand.zip", pipeline.scene_bytes() + b"by hand")["source_file"]
+    scale.finished_recipe(scale.recipe_of(source["id"])["id"])
     known = {recipe["id"] for recipe in scale.client.everything("recipes/")}
     revisions = scale.client.get(f"recipe-types/{scale.recipe_type_id('terrain')}/")["revision_num"]
     eventually(lambda: DAG_ID in dag_ids(scale), f"DAG {DAG_ID}")
     scale.client.airflow("PATCH", f"dags/{DAG_ID}", json={"is_paused": False})
-    answers = {"scene": terrain["source"]["id"], "workspace_id": scale.workspace_id("products")}
+    answers = {"scene": source["id"], "workspace_id": scale.workspace_id("products")}
     run = scale.client.airflow("POST", f"dags/{DAG_ID}/dagRuns", json={"logical_date": None, "conf": answers})
 
     def adopted() -> int | None:
@@ -25,7 +27,7 @@ def test_a_run_started_in_airflow_makes_products(scale: Scale, terrain: dict[str
     recipe = scale.finished_recipe(eventually(adopted, "recipe of the run"))
     assert {entry["job"]["status"] for entry in recipe["jobs"]} == {"COMPLETED"}
     assert recipe["recipe_type"]["name"] == "terrain"
-    assert recipe["data"]["input_data"] == [{"name": "scene", "file_id": terrain["source"]["id"]}]
+    assert recipe["data"]["input_data"] == [{"name": "scene", "file_id": source["id"]}]
     # The file holds the same definition, so it is the same revision.
     assert scale.client.get(f"recipe-types/{scale.recipe_type_id('terrain')}/")["revision_num"] == revisions
     eventually(lambda: run_state(scale, run["dag_run_id"]) == "success", "success of the run", 60)
