@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.machinery
 import importlib.util
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from scale_airflow.engine.bundle_row import configured_bundle, ensure_bundle_row
 from scale_airflow.errors import EngineError
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
     from sqlalchemy.orm import Session
 
     from scale_airflow.compiler.bundle import ScaleDagBundle
@@ -140,14 +143,39 @@ def hidden_dags(dag_ids: Iterable[str], session: Session) -> set[str]:
     )
 
 
+@functools.cache
+def _own_engine() -> Engine:
+    """Return an engine without a pool.
+
+    Who publishes holds a connection of Airflow's pool already. If it needed a second one of the same pool,
+    a pool's worth of simultaneous edits would wait for each other until they time out.
+    """
+    from airflow import settings
+
+    return settings.create_metadata_engine(
+        str(settings.SQL_ALCHEMY_CONN),
+        engine_args=settings.prepare_engine_args(disable_connection_pool=True),
+        connect_args=settings._get_connect_args("sync"),
+    )
+
+
+@contextmanager
+def _own_transaction() -> Iterator[Session]:
+    from sqlalchemy.orm import Session
+
+    # Not session.begin(): Airflow ends the transaction that it is given, and goes on in another.
+    with Session(_own_engine(), autoflush=False, expire_on_commit=False) as session:
+        yield session
+        session.commit()
+
+
 def _is_published(bundle: ScaleDagBundle, dag_file: DagFile) -> bool:
     """Say whether Airflow lists this very file already; its name stands for its content."""
     from airflow.models.dag import DagModel
     from airflow.models.serialized_dag import SerializedDagModel
-    from airflow.utils.session import create_session
     from sqlalchemy import exists, select
 
-    with create_session(scoped=False) as session:
+    with _own_transaction() as session:
         return bool(
             session.scalar(
                 select(
@@ -200,7 +228,6 @@ def _import_dag(path: Path, dag_file: DagFile) -> Any:
 def _serialize(bundle_name: str, dag: Any) -> None:
     from airflow.dag_processing.collection import update_dag_parsing_results_in_db
     from airflow.serialization.serialized_objects import LazyDeserializedDAG
-    from airflow.utils.session import create_session
     from sqlalchemy import func, select
 
     import_errors: dict[tuple[str, str], str] = {}
@@ -208,7 +235,7 @@ def _serialize(bundle_name: str, dag: Any) -> None:
         serialized = LazyDeserializedDAG.from_dag(dag)
     except Exception as error:
         raise EngineError(f"The DAG {dag.dag_id} can't be serialized: {error}") from error
-    with create_session(scoped=False) as session:
+    with _own_transaction() as session:
         # Two API servers that publish the same DAG take turns.
         session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(dag.dag_id, 0))))
         ensure_bundle_row(session, bundle_name)

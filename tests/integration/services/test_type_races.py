@@ -178,3 +178,19 @@ def test_adoption_of_one_definition_by_many_tasks() -> None:
             ).id
 
     assert len(set(at_once([ensure] * 6))) == 1
+
+
+def test_more_publish_at_once_than_the_pool_has_connections() -> None:
+    """Each holds a connection while its DAG is published over another one: nobody waits for a second one."""
+    plain = {"command": "run", "command_arguments": ""}
+
+    def create(index: int) -> Callable[[], None]:
+        def run() -> None:
+            with transaction() as session:
+                job_types.create_job_type(
+                    session, {"name": f"type {index}", "version": "1", "interface": plain}
+                )
+
+        return run
+
+    assert at_once([create(index) for index in range(24)]) == [None] * 24
