@@ -24,9 +24,9 @@ from scale_airflow.definitions.results_manifest import (
 )
 from scale_airflow.errors import ExecutionFailure, InvalidDocument, ScaleError, WorkspaceError
 from scale_airflow.execution.order import ReportedParse
+from scale_airflow.execution.staging import MANIFEST
 from scale_airflow.workspaces.confined import ConfinedDirectory, MissingPath, UnsafePath
 
-MANIFEST = "results_manifest.json"
 MAX_DOCUMENT = 50 << 20
 """The largest manifest or GeoJSON file that is read, in bytes."""
 _SHOWN = 20

@@ -39,7 +39,7 @@ class Heart:
         self._on_stop = on_stop
         self._interval = interval
         self._now = threading.Event()
-        self._stopped = False
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scale-heart", daemon=True)
 
     def start(self) -> None:
@@ -51,19 +51,19 @@ class Heart:
         self._now.set()
 
     def stop(self) -> None:
-        """Send no more beats."""
-        self._stopped = True
+        """Send no more beats, and take no notice of the answer to one that is under way."""
+        self._stopping.set()
         self._now.set()
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(1.0)
 
     def _run(self) -> None:
         away = False
-        while not self._stopped:
+        while not self._stopping.is_set():
             self._now.clear()
             try:
                 answer = self._beat(self._report())
             except ScaleApiError as error:
+                if self._stopping.is_set():
+                    return
                 if error.status in _FENCED:
                     self._on_stop(f"The API server no longer accepts this execution: {error}")
                     return
@@ -74,7 +74,7 @@ class Heart:
                 if away:
                     log.info("The API server is back")
                 away = False
-                if not answer.continue_:
+                if not answer.continue_ and not self._stopping.is_set():
                     self._on_stop(answer.reason or "The API server wants this execution to stop.")
                     return
             self._now.wait(self._interval)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import random
 import threading
 import time
@@ -31,8 +32,10 @@ from scale_airflow.execution.order import (
     LogChunk,
     PhaseTimes,
     ReportAnswer,
+    ReportedOutput,
+    ReportedParse,
 )
-from scale_airflow.execution.staging import Scratch, check_disk, stage_inputs, workspace_brokers
+from scale_airflow.execution.staging import MANIFEST, Scratch, check_disk, stage_inputs, workspace_brokers
 
 AnswerT = TypeVar("AnswerT")
 _LOOK = 1.0
@@ -106,7 +109,6 @@ class Execution:
     def run(self) -> ReportAnswer:
         """Run to the end; see :func:`run_execution`."""
         self._heart.start()
-        threading.Thread(target=_warm_up, name="scale-warm-up", daemon=True).start()
         try:
             report = self._phases()
             answer = self._report(report)
@@ -137,13 +139,11 @@ class Execution:
                 return self._failure(None, ending.exit_code, _describe(ending, self._order))
             return self._post(sink, run)
         except ExecutionFailure as error:
-            self._log.error("%s", error)
             manifest = getattr(error, "manifest", None)
             return self._failure(error.error_name, error.exit_code, str(error), manifest)
         except (ExecutionStopped, ScaleApiError):
             raise
         except ScaleError as error:
-            self._log.error("%s", error)
             return self._failure("unknown", None, str(error))
         except OSError as error:
             self._log.exception("The worker's file system failed")
@@ -157,6 +157,8 @@ class Execution:
         order, scratch = self._order, self._scratch
         self._mark(pre_started=_now())
         interface = JobInterface.parse(order.interface)
+        if interface.outputs:
+            threading.Thread(target=_warm_up, name="scale-warm-up", daemon=True).start()
         self._brokers = workspace_brokers(
             order, mounts=self._settings.mounts, allowed_roots=self._settings.allowed_roots
         )
@@ -176,8 +178,10 @@ class Execution:
                 scratch.create()
                 check_disk(scratch, order.disk_mib)
                 self._checkpoint()
+                self._mark(pre_completed=_now())
                 self._job = self._backend.start(run, sink)
-            self._mark(pre_completed=_now(), job_started=_now())
+            started = _now()
+            self._mark(pre_completed=self._times.pre_completed or started, job_started=started)
             return self._wait(self._job), sink, run
         finally:
             if not sink.close(0.0 if self._stop else _FLUSH):
@@ -200,35 +204,47 @@ class Execution:
             raise
         if self._stop:
             raise ExecutionStopped(self._stop)
-        self._mark(
-            job_started=ending.started or self._times.job_started, job_completed=ending.finished or _now()
-        )
+        self._mark_job(ending)
         self._log.info("The job ended with exit code %s", ending.exit_code)
         return ending
 
     def _post(self, sink: OutputSink, run: JobRun) -> CompletionReport:
-        # Not at the top: geometry libraries take a while to import, which happens while the job runs.
-        from scale_airflow.execution.collect import collect_results
-        from scale_airflow.execution.store_outputs import store_outputs
-
         self._mark(post_started=_now())
         self._checkpoint()
-        results = collect_results(
-            run.interface,
-            self._scratch.output_data,
-            sink.artifact_text,
-            too_many_artifacts=sink.too_many_artifacts,
-        )
-        outputs = store_outputs(self._order, results.outputs, self._brokers, self._checkpoint)
+        outputs: tuple[ReportedOutput, ...] = ()
+        parse_results: tuple[ReportedParse, ...] = ()
+        manifest: dict[str, Any] = {"version": "1.1"}
+        if self._has_results(sink, run):
+            # Not at the top: geometry libraries take a while to import, meanwhile the job runs.
+            from scale_airflow.execution.collect import collect_results
+            from scale_airflow.execution.store_outputs import store_outputs
+
+            results = collect_results(
+                run.interface,
+                self._scratch.output_data,
+                sink.artifact_text,
+                too_many_artifacts=sink.too_many_artifacts,
+            )
+            outputs = store_outputs(self._order, results.outputs, self._brokers, self._checkpoint)
+            parse_results, manifest = results.parse_results, results.manifest
         self._mark(post_completed=_now())
         return CompletionReport(
             exit_code=0,
             times=self._times,
             outputs=outputs,
-            parse_results=results.parse_results,
-            manifest=results.manifest,
+            parse_results=parse_results,
+            manifest=manifest,
             environment=self._environment,
             warnings=tuple(self._warnings),
+        )
+
+    def _has_results(self, sink: OutputSink, run: JobRun) -> bool:
+        """Tell whether there is anything to collect, or anything that would be missed."""
+        return bool(
+            sink.artifact_text
+            or sink.too_many_artifacts
+            or any(output.required for output in run.interface.outputs)
+            or os.path.lexists(self._scratch.output_data / MANIFEST)
         )
 
     def _failure(
@@ -282,6 +298,22 @@ class Execution:
             self._warnings.append(text)
             self._log.warning("%s", text)
 
+    def _mark_job(self, ending: Ending) -> None:
+        """Take over the job's own times, and keep all times in order.
+
+        A job that was adopted began before this worker did.
+        """
+        started = ending.started or self._times.job_started or _now()
+        completed = max(started, ending.finished or _now())
+        pre_started = min(self._times.pre_started or started, started)
+        pre_completed = min(self._times.pre_completed or started, started)
+        self._mark(
+            pre_started=pre_started,
+            pre_completed=pre_completed,
+            job_started=started,
+            job_completed=completed,
+        )
+
     def _mark(self, **times: str | None) -> None:
         self._times = replace(self._times, **times)
         self._heart.hurry()
@@ -316,4 +348,4 @@ def _describe(ending: Ending, order: ExecutionOrder) -> str:
 
 
 def _now() -> str:
-    return datetime.now(timezone.utc).isoformat()
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds")

@@ -17,6 +17,8 @@ from scale_airflow.workspaces.confined import split
 from scale_airflow.workspaces.mounts import broker_for
 
 FOLDER = re.compile(r"^job_exe_([1-9][0-9]{0,18})$")
+MANIFEST = "results_manifest.json"
+"""What an algorithm calls its manifest, in its output directory."""
 _MIB = 1 << 20
 
 

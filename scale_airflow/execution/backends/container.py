@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from dateutil.parser import isoparse
 from docker import APIClient
 from docker.errors import APIError, DockerException, NotFound
 
@@ -283,7 +284,7 @@ def explanation(error: Exception) -> str:
 
 
 def _time(text: str | None) -> str | None:
-    """Return the engine's time with microseconds, None for "never"."""
+    """Return the engine's time as we write times (it counts nanoseconds), None for "never"."""
     if not text or text.startswith("0001-"):
         return None
-    return re.sub(r"(\.\d{6})\d+", r"\1", text)
+    return isoparse(re.sub(r"(\.\d{6})\d+", r"\1", text)).isoformat(timespec="microseconds")

@@ -79,6 +79,8 @@ class DockerBackend:
 
     def adopt(self, run: JobRun, output: Output) -> ContainerJob | None:
         """Take over the execution's container, running or ended; see :class:`Backend`."""
+        if not run.scratch.root.exists():
+            return None  # nobody has begun here
         client = self._engine()
         wanted = [f"{EXECUTION_LABEL}={run.order.execution_id}", f"{AGENT_LABEL}={self._agent_id}"]
         try:
@@ -104,12 +106,13 @@ class DockerBackend:
         """Create and start the container; see :class:`Backend`."""
         client = self._engine()
         command = build_argv(run.interface, list(run.arguments), has_entrypoint=self._has_entrypoint)
+        cpus = run.order.cpus
         place_mount_points(run)
         try:
             host = host_options(
                 run,
                 network_mode=self._settings.docker_network_mode,
-                engine_cpus=int(client.info().get("NCPU") or 1),
+                engine_cpus=int(client.info().get("NCPU") or 1) if cpus > 1 else 1,
             )
             created = client.create_container(
                 image=run.order.image,

@@ -192,4 +192,4 @@ def _write(target: int, data: bytes) -> None:
 
 
 def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat()
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="microseconds")

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The heart beats, hurries, says once that the execution must stop, and outlives an API server."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from scale_airflow.errors import ScaleApiError
+from scale_airflow.execution.heart import Heart
+from scale_airflow.execution.order import BeatAnswer, BeatReport, PhaseTimes
+
+REPORT = BeatReport(PhaseTimes())
+
+
+class Server:
+    def __init__(self, *answers: BeatAnswer | ScaleApiError):
+        self.answers = list(answers)
+        self.calls = 0
+        self.changed = threading.Condition()
+
+    def beat(self, report: BeatReport) -> BeatAnswer:
+        with self.changed:
+            self.calls += 1
+            self.changed.notify_all()
+            answer = self.answers.pop(0) if self.answers else BeatAnswer(True)
+        if isinstance(answer, ScaleApiError):
+            raise answer
+        return answer
+
+    def wait_for(self, calls: int) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.calls >= calls, 10)
+
+
+def test_beats_on_while_the_server_is_away() -> None:
+    server = Server(ScaleApiError("away"), ScaleApiError("broken", status=500))
+    reasons: list[str] = []
+    heart = Heart(server.beat, lambda: REPORT, reasons.append, interval=0.01)
+    heart.start()
+    server.wait_for(5)
+    heart.stop()
+    assert reasons == []
+
+
+def test_hurries_when_there_is_news() -> None:
+    server = Server()
+    heart = Heart(server.beat, lambda: REPORT, lambda reason: None, interval=60)
+    heart.start()
+    server.wait_for(1)
+    heart.hurry()
+    server.wait_for(2)
+    heart.stop()
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (BeatAnswer(False, "canceled"), "canceled"),
+        (BeatAnswer(False), "wants this execution to stop"),
+        (ScaleApiError("unknown token", status=401), "unknown token"),
+        (ScaleApiError("gone", status=404), "gone"),
+    ],
+)
+def test_says_once_that_it_must_stop(answer: BeatAnswer | ScaleApiError, words: str) -> None:
+    server = Server(BeatAnswer(True), answer)
+    reasons: list[str] = []
+    said = threading.Event()
+
+    def stop(reason: str) -> None:
+        reasons.append(reason)
+        said.set()
+
+    heart = Heart(server.beat, lambda: REPORT, stop, interval=0.01)
+    heart.start()
+    assert said.wait(10)
+    heart._thread.join(10)
+    assert len(reasons) == 1
+    assert words in reasons[0]
+    assert server.calls == 2
+
+
+def test_an_answer_that_comes_after_the_end_is_nothing() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def beat(report: BeatReport) -> BeatAnswer:
+        begun.set()
+        go_on.wait(10)
+        return BeatAnswer(False, "over")
+
+    reasons: list[str] = []
+    heart = Heart(beat, lambda: REPORT, reasons.append, interval=0.01)
+    heart.start()
+    assert begun.wait(10)
+    heart.stop()
+    go_on.set()
+    heart._thread.join(10)
+    assert reasons == []
