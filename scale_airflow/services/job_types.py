@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from scale_airflow.compiler import names
@@ -26,7 +25,6 @@ from scale_airflow.services.stored import Stored, outcome_of
 from scale_airflow.services.trigger_rules import check_existing, store_rule, workspaces_by_name
 from scale_airflow.store.models import (
     ErrorModel,
-    Job,
     JobType,
     JobTypeRevision,
     RecipeType,
@@ -144,46 +142,6 @@ def errors_of(session: Session, job_type: JobType) -> Sequence[ErrorModel]:
         return []
     query = select(ErrorModel).where(ErrorModel.name.in_(wanted)).order_by(ErrorModel.name)
     return session.scalars(query).all()
-
-
-def job_counts(
-    session: Session, job_type: JobType, hours: Sequence[int] = (6, 12, 24)
-) -> dict[int, list[dict[str, Any]]]:
-    """Return how many of a type's jobs came into their status within the last so many hours.
-
-    :return: by hours: ``status``, ``count``, ``most_recent`` and, for failed ones, the error's ``category``.
-    """
-    now = utcnow()
-    starts = {each: now - timedelta(hours=each) for each in hours}
-    rows = session.execute(
-        select(
-            Job.status,
-            ErrorModel.category,
-            func.max(Job.last_status_change).label("most_recent"),
-            *(
-                func.count().filter(Job.last_status_change >= start).label(f"h{each}")
-                for each, start in starts.items()
-            ),
-        )
-        .outerjoin(ErrorModel, ErrorModel.id == Job.error_id)
-        .where(Job.job_type_id == job_type.id, Job.last_status_change >= min(starts.values()))
-        .group_by(Job.status, ErrorModel.category)
-        .order_by(Job.status, ErrorModel.category)
-    ).mappings()
-    found = list(rows)
-    return {
-        each: [
-            {
-                "status": row["status"],
-                "count": row[f"h{each}"],
-                "most_recent": row["most_recent"],
-                "category": row["category"] if row["status"] == "FAILED" else None,
-            }
-            for row in found
-            if row[f"h{each}"]
-        ]
-        for each in hours
-    }
 
 
 def put_job_type(

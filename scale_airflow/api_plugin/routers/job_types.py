@@ -11,14 +11,14 @@ from sqlalchemy.orm import Session
 from scale_airflow.api_plugin.auth import Caller, requires
 from scale_airflow.api_plugin.bodies import JsonBody
 from scale_airflow.api_plugin.links import LinksDep
-from scale_airflow.api_plugin.listing import WindowDep, page_of
+from scale_airflow.api_plugin.listing import PagesDep, WindowDep, page_of
 from scale_airflow.api_plugin.parameters import PathId
 from scale_airflow.api_plugin.replies import Reply, created
 from scale_airflow.api_plugin.schemas import WARNED, documented_by
 from scale_airflow.api_plugin.views import types
 from scale_airflow.api_plugin.views.types import JsonObject
 from scale_airflow.api_plugin.views.warnings import warnings
-from scale_airflow.services import job_types, type_lists
+from scale_airflow.services import job_type_status, job_types, type_lists
 from scale_airflow.store.models import JobType
 from scale_airflow.store.session import transaction
 
@@ -78,7 +78,7 @@ def may_use_privileged(caller: Caller) -> bool:
 def details(session: Session, job_type: JobType) -> JsonObject:
     """Return a job type with everything about it."""
     return types.job_type_details(
-        job_type, job_types.errors_of(session, job_type), job_types.job_counts(session, job_type)
+        job_type, job_types.errors_of(session, job_type), job_type_status.job_counts(session, job_type.id)
     )
 
 
@@ -119,6 +119,31 @@ def validate_job_type(caller: CreatorDep, body: JsonBody) -> Reply:
     with transaction() as session:
         found = job_types.validate_job_type(session, body, may_use_privileged=may_use_privileged(caller))
         return Reply(warnings(found))
+
+
+@router.get("/job-types/status/", summary="Job types status", dependencies=READ)
+def list_status(request: Request, window: WindowDep) -> Reply:
+    """Return all job types with counts of their jobs by status.
+
+    Jobs count that came into their status in the range (by default the last three hours), and all that run.
+    """
+    with transaction() as session:
+        return page_of(request, window, job_type_status.list_status(session, window), types.type_status)
+
+
+@router.get("/job-types/running/", summary="Job types running", dependencies=READ)
+def list_running(request: Request, window: PagesDep) -> Reply:
+    """Return the job types that have running jobs, the one with the longest running job first."""
+    with transaction() as session:
+        return page_of(request, window, job_type_status.list_running(session, window), types.running_type)
+
+
+@router.get("/job-types/system-failures/", summary="Job type system failures", dependencies=READ)
+def list_system_failures(request: Request, window: PagesDep) -> Reply:
+    """Return which system errors jobs of which types are FAILED with, the latest error first."""
+    with transaction() as session:
+        found = job_type_status.list_system_failures(session, window)
+        return page_of(request, window, found, types.system_failure)
 
 
 @router.get("/job-types/{job_type_id}/", summary="Job type details", dependencies=READ)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from scale_airflow.api_plugin.views.moments import moment
+from scale_airflow.services.job_type_status import JobCount, RunningType, SystemFailure, TypeStatus
 from scale_airflow.store.models import (
     ErrorModel,
     JobType,
@@ -115,12 +116,12 @@ def job_type(row: JobType) -> JsonObject:
 
 
 def job_type_details(
-    row: JobType, errors: Iterable[ErrorModel], counts: Mapping[int, Iterable[Mapping[str, Any]]]
+    row: JobType, errors: Iterable[ErrorModel], counts: Mapping[int, Iterable[JobCount]]
 ) -> JsonObject:
     """Show a job type with everything about it.
 
     :param errors: what its error mapping refers to.
-    :param counts: by hours (6, 12, 24): ``status``, ``count``, ``most_recent`` and ``category`` of its jobs.
+    :param counts: its jobs by status, for each number of hours.
     """
     return {
         **job_type(row),
@@ -133,13 +134,41 @@ def job_type_details(
     }
 
 
-def job_count(row: Mapping[str, Any]) -> JsonObject:
+def job_count(row: JobCount) -> JsonObject:
     """Show how many jobs are in a status."""
     return {
-        "status": row["status"],
-        "count": row["count"],
-        "most_recent": moment(row["most_recent"]),
-        "category": row["category"],
+        "status": row.status,
+        "count": row.count,
+        "most_recent": moment(row.most_recent),
+        "category": row.category,
+    }
+
+
+def type_status(row: TypeStatus) -> JsonObject:
+    """Show how the jobs of a type are doing."""
+    return {
+        "job_type": job_type_brief(row.job_type),
+        "job_counts": [job_count(each) for each in row.job_counts],
+    }
+
+
+def running_type(row: RunningType) -> JsonObject:
+    """Show how many jobs of a type run."""
+    return {
+        "job_type": job_type_brief(row.job_type),
+        "count": row.count,
+        "longest_running": moment(row.longest_running),
+    }
+
+
+def system_failure(row: SystemFailure) -> JsonObject:
+    """Show how many jobs of a type are FAILED with a system error."""
+    return {
+        "job_type": job_type_brief(row.job_type),
+        "error": error(row.error),
+        "count": row.count,
+        "first_error": moment(row.first_error),
+        "last_error": moment(row.last_error),
     }
 
 

@@ -278,30 +278,83 @@ def test_permissions(client: httpx.Client, viewer: Headers) -> None:
         assert client.post(path, json=EXAMPLE, headers=viewer).status_code == 403
 
 
-def test_counts(client: httpx.Client, op: Headers, world: World) -> None:
-    """Jobs count by the status they came into within the hours, failed ones by their error's category."""
+@pytest.fixture
+def jobs(world: World) -> dict[str, int]:
+    """Jobs of two types in some statuses since some hours; the ids of the types."""
     session = world.session
-    job_type = world.job_type("counted", interface(inputs={}, outputs={}))
     errors = {error.name: error.id for error in session.scalars(select(ErrorModel))}
-    for status, hours, error in (
-        ("QUEUED", 1, None),
-        ("COMPLETED", 1, None),
-        ("COMPLETED", 8, None),
-        ("FAILED", 20, "unknown"),
-        ("FAILED", 30, "nfs"),
+    plain = interface(inputs={}, outputs={})
+    types = {name: world.job_type(name, plain) for name in ("counted", "other")}
+    for name, status, hours, error in (
+        ("counted", "QUEUED", 1, None),
+        ("counted", "COMPLETED", 1, None),
+        ("counted", "COMPLETED", 8, None),
+        ("counted", "FAILED", 20, "unknown"),
+        ("counted", "FAILED", 21, "unknown"),
+        ("counted", "FAILED", 30, "nfs"),
+        ("counted", "RUNNING", 40, None),
+        ("other", "RUNNING", 50, None),
+        ("other", "RUNNING", 1, None),
+        ("other", "FAILED", 2, "unknown"),
     ):
-        job = queue_job(session, job_type=job_type, data={}, event=user_event(session, "somebody"))
+        job = queue_job(session, job_type=types[name], data={}, event=user_event(session, "somebody"))
         job.status, job.last_status_change = status, utcnow() - timedelta(hours=hours)
+        job.started = job.last_status_change
         job.error_id = errors[error] if error else None
     session.commit()
-    shown = client.get(f"{TYPES}{job_type.id}/", headers=op).json()
-    counts = {
-        hours: [(each["status"], each["count"], each["category"]) for each in shown[f"job_counts_{hours}h"]]
-        for hours in (6, 12, 24)
-    }
-    assert counts == {
+    return {name: each.id for name, each in types.items()}
+
+
+def counts_of(shown: list[dict[str, Any]]) -> list[tuple[str, int, str | None]]:
+    assert all(each["most_recent"].endswith("Z") for each in shown)
+    return [(each["status"], each["count"], each["category"]) for each in shown]
+
+
+def test_counts(client: httpx.Client, op: Headers, jobs: dict[str, int]) -> None:
+    """Jobs count by the status they came into within the hours, failed ones by their error's category."""
+    shown = client.get(f"{TYPES}{jobs['counted']}/", headers=op).json()
+    assert {hours: counts_of(shown[f"job_counts_{hours}h"]) for hours in (6, 12, 24)} == {
         6: [("COMPLETED", 1, None), ("QUEUED", 1, None)],
         12: [("COMPLETED", 2, None), ("QUEUED", 1, None)],
-        24: [("COMPLETED", 2, None), ("FAILED", 1, "SYSTEM"), ("QUEUED", 1, None)],
+        24: [("COMPLETED", 2, None), ("FAILED", 2, "SYSTEM"), ("QUEUED", 1, None)],
     }
-    assert all(each["most_recent"].endswith("Z") for each in shown["job_counts_24h"])
+
+
+def test_status(client: httpx.Client, viewer: Headers, jobs: dict[str, int]) -> None:
+    """Every type is listed, and what runs counts whatever the range is."""
+    shown = client.get(f"{TYPES}status/", headers=viewer).json()
+    assert shown["count"] == 7
+    found = {each["job_type"]["name"]: counts_of(each["job_counts"]) for each in shown["results"]}
+    assert found.pop("counted") == [("COMPLETED", 1, None), ("QUEUED", 1, None), ("RUNNING", 1, None)]
+    assert found.pop("other") == [("FAILED", 1, "SYSTEM"), ("RUNNING", 2, None)]
+    assert set(found) == {
+        f"scale-{name}" for name in ("cleanup", "clock", "daily-metrics", "ingest", "strike")
+    }
+    assert all(counts == [] for counts in found.values())
+    assert set(shown["results"][0]["job_type"]) == BRIEF
+
+    ranged = client.get(
+        f"{TYPES}status/", params={"started": "PT31H", "ended": "PT7H"}, headers=viewer
+    ).json()
+    found = {each["job_type"]["name"]: counts_of(each["job_counts"]) for each in ranged["results"]}
+    assert found["counted"] == [("COMPLETED", 1, None), ("FAILED", 3, "SYSTEM"), ("RUNNING", 1, None)]
+    assert client.get(f"{TYPES}status/", params={"ended": "PT4H"}, headers=viewer).status_code == 400
+
+
+def test_running(client: httpx.Client, viewer: Headers, jobs: dict[str, int]) -> None:
+    stray = {"pageNumber": 1, "url": "x"}
+    shown = client.get(f"{TYPES}running/", params=stray, headers=viewer).json()
+    assert [(each["job_type"]["name"], each["count"]) for each in shown["results"]] == [
+        ("other", 2),
+        ("counted", 1),
+    ]
+    assert shown["results"][0]["longest_running"] < shown["results"][1]["longest_running"]
+    second = client.get(f"{TYPES}running/", params={"page": 2, "page_size": 1}, headers=viewer).json()
+    assert (second["count"], second["results"]) == (2, shown["results"][1:])
+
+
+def test_system_failures(client: httpx.Client, viewer: Headers, jobs: dict[str, int]) -> None:
+    shown = client.get(f"{TYPES}system-failures/", headers=viewer).json()
+    found = [(each["job_type"]["name"], each["error"]["name"], each["count"]) for each in shown["results"]]
+    assert found == [("other", "unknown", 1), ("counted", "unknown", 2), ("counted", "nfs", 1)]
+    assert shown["results"][1]["first_error"] < shown["results"][1]["last_error"]

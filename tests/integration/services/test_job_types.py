@@ -330,10 +330,6 @@ def test_errors_of_the_mapping(installed: Session) -> None:
     assert [error.name for error in job_types.errors_of(installed, made)] == ["bad-data", "unknown"]
 
 
-def test_counts_of_a_type_without_jobs(installed: Session) -> None:
-    assert job_types.job_counts(installed, create(installed)) == {6: [], 12: [], 24: []}
-
-
 def test_publishes_its_dag(installed: Session) -> None:
     installed.commit()
     made, _ = job_types.create_job_type(installed, job_type("published", title="Über"))
