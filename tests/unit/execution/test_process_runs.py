@@ -422,3 +422,35 @@ def test_a_flood_of_output_is_cut_and_the_job_goes_on(bench: Bench, runtime: Fak
     assert output.startswith((b"x" * 99 + b"\n") * 10_000)
     assert output.endswith(b"[scale] Output above 1048576 bytes is not kept.\n")
     assert len(output) < (1 << 20) + 100
+
+
+def test_using_more_scratch_space_than_given_is_a_warning(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scale_airflow.execution.runner._DISK_LOOK", 0.05)
+    program = "import time; open('big', 'wb').write(b'x' * (3 << 20)); time.sleep(1.5)"
+    assert bench.run(bench.order(program, disk_mib=1.0)).decision == "done"
+    (warning,) = bench.completion()["warnings"]
+    assert warning == "The job uses 3 MiB of scratch space; it was given 1 MiB."
+
+
+def test_a_disk_that_runs_full_ends_the_job(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import shutil
+
+    from scale_airflow.execution import staging
+
+    real = shutil.disk_usage
+
+    def usage(path: Any) -> Any:
+        found = real(path)
+        full = (tmp_path / "work" / "job_exe_7" / "outputs" / "output_work" / "full").exists()
+        return found._replace(free=0) if full else found
+
+    monkeypatch.setattr("scale_airflow.execution.runner._DISK_LOOK", 0.05)
+    monkeypatch.setattr(staging.shutil, "disk_usage", usage)
+    bench.run(bench.order("import time; open('full', 'w'); time.sleep(600)"))
+    report = bench.failure()
+    assert report["error_name"] == "filesystem-io"
+    assert "0 MiB left" in report["message"]
