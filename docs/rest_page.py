@@ -30,7 +30,7 @@ def page(marker: str) -> str:
         DESCRIPTION,
         "",
         "Paths are below `/scale` of Airflow's API server: `http://localhost:8080/scale/api/jobs/`. A",
-        "running server shows the same, with every field of the requests, at `/scale/docs`, and as an OpenAPI",
+        "running server shows the same, with every field of the requests, at `/scale/docs`, and as OpenAPI",
         "document at `/scale/openapi.json`.",
     ]
     for tag in TAGS:
