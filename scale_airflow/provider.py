@@ -20,7 +20,14 @@ def provider_info() -> dict[str, Any]:
             {"integration-name": "Scale", "external-doc-url": "", "tags": ["service"]},
         ],
         "operators": [
-            {"integration-name": "Scale", "python-modules": ["scale_airflow.operators.scale_job"]},
+            {
+                "integration-name": "Scale",
+                "python-modules": [
+                    "scale_airflow.operators.scale_clock",
+                    "scale_airflow.operators.scale_ingest",
+                    "scale_airflow.operators.scale_job",
+                ],
+            }
         ],
         "sensors": [{"integration-name": "Scale", "python-modules": ["scale_airflow.sensors.strike"]}],
         "triggers": [
