@@ -37,6 +37,8 @@ ROUTERS = (
     "jobs",
     "job_executions",
     "recipes",
+    "nodes",
+    "scheduler",
     "status",
     "version",
     "runtime",

@@ -38,6 +38,8 @@ TAGS: list[dict[str, Any]] = [
     {"name": "Jobs", "description": "Jobs of any state."},
     {"name": "Job executions", "description": "Tries of jobs, with their logs."},
     {"name": "Recipes", "description": "Runs of recipe types."},
+    {"name": "Nodes", "description": "The hosts on which jobs run."},
+    {"name": "Scheduler", "description": "One switch for the whole system."},
     {"name": "Status", "description": "The state of the whole system."},
     {"name": "Version", "description": "The version of this installation."},
     {"name": "Runtime", "description": "What workers use; it takes their own secrets and tokens only."},

@@ -18,10 +18,8 @@ def node_brief(row: Node | None) -> JsonObject | None:
     return {"id": row.id, "hostname": row.hostname, "port": row.port, "slave_id": row.slave_id}
 
 
-def node(row: Node | None) -> JsonObject | None:
+def node(row: Node) -> JsonObject:
     """Show a node in a list of nodes, or in the details of what ran on it."""
-    if row is None:
-        return None
     return {
         "id": row.id,
         "hostname": row.hostname,

@@ -25,6 +25,7 @@ from scale_airflow.api_plugin.views.types import (
     recipe_type_revision,
     trigger_rule,
 )
+from scale_airflow.services.node_control import NodeDetails
 from scale_airflow.services.work_details import JobDetails, RecipeDetails
 from scale_airflow.store.models import Job, JobExecution, Recipe, ScaleFile, TriggerEvent
 
@@ -195,6 +196,21 @@ def execution(row: JobExecution) -> JsonObject:
     }
 
 
+def execution_running(row: JobExecution) -> JsonObject:
+    """Show an execution in the details of the node that it runs on (specification: Node Details)."""
+    return {**execution(row), "node": reference(row.node_id), **_scheduled(row)}
+
+
+def _scheduled(row: JobExecution) -> JsonObject:
+    return {
+        "cpus_scheduled": row.cpus_scheduled,
+        "mem_scheduled": row.mem_scheduled,
+        "disk_in_scheduled": row.disk_in_scheduled,
+        "disk_out_scheduled": row.disk_out_scheduled,
+        "disk_total_scheduled": row.disk_total_scheduled,
+    }
+
+
 def execution_details(row: JobExecution, links: Links) -> JsonObject:
     """Show an execution with everything about it (specification: Job Execution Details).
 
@@ -203,13 +219,9 @@ def execution_details(row: JobExecution, links: Links) -> JsonObject:
     logs = f"/job-executions/{row.id}/logs"
     return {
         **execution(row),
-        "node": node(row.node),
+        "node": None if row.node is None else node(row.node),
         "environment": row.environment,
-        "cpus_scheduled": row.cpus_scheduled,
-        "mem_scheduled": row.mem_scheduled,
-        "disk_in_scheduled": row.disk_in_scheduled,
-        "disk_out_scheduled": row.disk_out_scheduled,
-        "disk_total_scheduled": row.disk_total_scheduled,
+        **_scheduled(row),
         "results": row.results,
         "current_stdout_url": links.to(f"{logs}/stdout/"),
         "current_stderr_url": links.to(f"{logs}/stderr/"),
@@ -255,3 +267,25 @@ def recipe_details(found: RecipeDetails, links: Links) -> JsonObject:
             for each in found.jobs
         ],
     }
+
+
+def node_details(found: NodeDetails) -> JsonObject:
+    """Show a node with its resources and what runs on it (specification: Node Details)."""
+    row = found.node
+    shown = {
+        **node(row),
+        "job_exes_running": [execution_running(each) for each in found.executions],
+    }
+    if not found.is_connected:
+        return {**shown, "disconnected": True}
+    if row.is_active:
+        shown["resources"] = {
+            "total": {"cpus": row.cpus, "mem": row.mem_mib, "disk": row.disk_mib},
+            "scheduled": {
+                "cpus": found.scheduled.cpus,
+                "mem": found.scheduled.mem_mib,
+                "disk": found.scheduled.disk_mib,
+            },
+            "used": {"cpus": 0.0, "mem": 0.0, "disk": 0.0},
+        }
+    return shown

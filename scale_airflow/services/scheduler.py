@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scheduler's own switch: while it is paused, nothing new starts (specification: Scheduler Services)."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from scale_airflow.errors import NotFound
+from scale_airflow.services.dispatch import wake
+from scale_airflow.store.models import Scheduler
+
+
+def get_scheduler(session: Session, *, lock: bool = False) -> Scheduler:
+    """Return the scheduler's state.
+
+    :param lock: hold it against other changes until the end of the transaction.
+    :raises NotFound: if Scale has not been initialized.
+    """
+    found = session.get(Scheduler, 1, with_for_update=lock or None, populate_existing=lock)
+    if found is None:
+        raise NotFound("There is no scheduler yet: run `airflow scale init`.")
+    return found
+
+
+def pause_scheduler(session: Session, *, is_paused: bool) -> Scheduler:
+    """Pause the scheduler, or let it go on; running work is left alone, and so are the nodes' own pauses.
+
+    :raises NotFound: if Scale has not been initialized.
+    """
+    scheduler = get_scheduler(session, lock=True)
+    scheduler.is_paused = is_paused
+    session.flush()
+    wake(session)
+    return scheduler
