@@ -6,13 +6,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import select, text
 
 from scale_airflow.compiler import names
 from scale_airflow.engine.pools import pool_slots
 from scale_airflow.errors import Forbidden, InvalidDocument, InvalidRequest, NotFound
 from scale_airflow.services import errors, installation, job_types, recipe_types, workspaces
-from scale_airflow.store.models import JobType, JobTypeRevision, TriggerRule
+from scale_airflow.store.models import JobType, JobTypeRevision
 
 from .documents import interface, job_type, recipe_type, rule, workspace
 
@@ -205,68 +205,6 @@ def test_interface_that_breaks_a_recipe_is_refused(installed: Session) -> None:
         publish=False,
     )
     assert [warning.id for warning in warnings] == ["media_type", "media_type"]
-
-
-def test_interface_that_breaks_its_own_rule_is_refused(installed: Session) -> None:
-    made = create(installed, trigger_rule=rule())
-    with pytest.raises(InvalidDocument) as caught:
-        edit(installed, made, {"interface": interface(input_name="renamed")})
-    assert faults_of(caught.value) == {"/interface"}
-    edit(installed, made, {"interface": interface(input_name="renamed"), "trigger_rule": None})
-    edit(installed, made, {"interface": interface(), "trigger_rule": rule()})
-    assert made.revision_num == 3
-
-
-def test_trigger_rule_is_set_switched_replaced_removed(installed: Session) -> None:
-    made = create(installed, trigger_rule=rule())
-    first = made.trigger_rule
-    assert first is not None
-    assert (first.type, first.name, first.is_active) == ("PARSE", "my-job", True)
-
-    edit(installed, made, {"trigger_rule": {"is_active": False}})
-    assert made.trigger_rule is first
-    assert first.is_active is False
-
-    edit(installed, made, {"trigger_rule": rule()})
-    assert made.trigger_rule is first
-    assert first.is_active is True
-
-    edit(installed, made, {"trigger_rule": rule("INGEST", name="on arrival", is_active=False)})
-    second = made.trigger_rule
-    assert second is not None
-    assert second is not first
-    assert (second.type, second.name, second.is_active) == ("INGEST", "on arrival", False)
-    assert first.archived is not None
-    assert first.is_active is False
-
-    edit(installed, made, {"trigger_rule": {}})
-    assert made.trigger_rule is None
-    assert second.archived is not None
-    edit(installed, made, {"trigger_rule": None})
-    assert (
-        installed.scalar(select(func.count()).select_from(TriggerRule).where(TriggerRule.type != "CLOCK"))
-        == 2
-    )
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"is_active": False},
-        {"type": "PARSE"},
-        {"configuration": rule()["configuration"]},
-        {"type": "SOMETIMES", "configuration": {}},
-        {"type": "PARSE", "configuration": {"data": {}}},
-        [],
-        "PARSE",
-        {"is_active": "yes"},
-    ],
-)
-def test_wrong_rules(installed: Session, wrong: Any) -> None:
-    made = create(installed)
-    with pytest.raises(InvalidDocument) as caught:
-        edit(installed, made, {"trigger_rule": wrong})
-    assert all(fault.path.startswith("/trigger_rule") for fault in caught.value.faults)
 
 
 def test_system_types_stay(installed: Session) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 
 from scale_airflow.compiler import names
 from scale_airflow.errors import InvalidDocument, NotFound
@@ -124,37 +124,6 @@ def test_validation_keeps_nothing(installed: Session) -> None:
         ("media_type", "Invalid media type for data input: input_file -> image/png")
     ]
     assert installed.scalar(select(func.count()).select_from(RecipeTypeJobType)) == 0
-
-
-def test_clock_rule_publishes_a_dag_of_its_own(installed: Session) -> None:
-    installed.commit()
-    clock = {"version": "1.0", "event_type": "NIGHTLY", "schedule": "PT24H"}
-    with pytest.raises(InvalidDocument, match="requires a file"):
-        recipe_types.create_recipe_type(
-            installed, recipe_type(trigger_rule={"type": "CLOCK", "configuration": clock})
-        )
-    installed.rollback()
-    empty = {"version": "1.0", "input_data": [], "jobs": []}
-    made, _ = recipe_types.create_recipe_type(
-        installed,
-        {
-            "name": "nightly",
-            "version": "1",
-            "definition": empty,
-            "trigger_rule": {"type": "CLOCK", "configuration": clock},
-        },
-    )
-    installed.commit()
-    assert made.trigger_rule is not None
-    dag_id = names.clock_dag_id(made.trigger_rule.id, "nightly")
-    stale = text("SELECT is_stale FROM dag WHERE dag_id = :dag_id")
-    assert installed.execute(stale, {"dag_id": dag_id}).scalars().all() == [False]
-    recipe_types.edit_recipe_type(installed, made.id, {"trigger_rule": {"is_active": False}})
-    installed.commit()
-    assert installed.execute(stale, {"dag_id": dag_id}).scalars().all() == [True]
-    recipe_types.edit_recipe_type(installed, made.id, {"trigger_rule": {"is_active": True}})
-    installed.commit()
-    assert installed.execute(stale, {"dag_id": dag_id}).scalars().all() == [False]
 
 
 def test_definitions_of_users_become_revisions(installed: Session) -> None:
