@@ -131,6 +131,30 @@ def show(dag_ids: Iterable[str], session: Session) -> None:
         )
 
 
+def hidden_with_work(session: Session) -> list[str]:
+    """Return the hidden DAGs of our bundle with a run that is not over: Airflow never starts its tasks.
+
+    Somebody cleared the run in Airflow, or Airflow's DAG processor worked from an older list of files.
+    """
+    from airflow.models.dag import DagModel
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.state import State
+    from sqlalchemy import select
+
+    return list(
+        session.scalars(
+            select(DagModel.dag_id)
+            .join(DagRun, DagRun.dag_id == DagModel.dag_id)
+            .where(
+                DagRun._state.in_(list(State.unfinished_dr_states)),
+                DagModel.is_stale.is_(True),
+                DagModel.bundle_name == configured_bundle().name,
+            )
+            .distinct()
+        )
+    )
+
+
 def hidden_dags(dag_ids: Iterable[str], session: Session) -> set[str]:
     """Return which of these DAGs are hidden; for hosts that keep copies of the generated files."""
     from airflow.models.dag import DagModel

@@ -74,6 +74,31 @@ def running_try(session: Session, task_instance_id: UUID | str) -> TaskTry | Non
     return None if row is None else TaskTry(*row)
 
 
+def was_cleared(session: Session, task_instance_id: UUID, *, since: UUID) -> bool:
+    """Say whether a task was cleared between an earlier try and the present one, rather than just retried.
+
+    A retry (of a task that failed, or whose worker died) leaves a task's ``max_tries`` as it is; a clear
+    raises it to the tries so far and ``retries`` on top. The run's ``clear_number`` would not do: it also
+    counts clears of the run's other tasks. A task that is cleared while it runs counts as retried: it was
+    not over.
+
+    :param task_instance_id: of the present try.
+    :param since: the id of the earlier try. One of which Airflow has no record any more
+        (``airflow db clean``) is long over, so it was not retried.
+    """
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.taskinstancehistory import TaskInstanceHistory
+    from sqlalchemy import select
+
+    if since == task_instance_id:
+        return False
+    now = session.scalar(select(TaskInstance.max_tries).where(TaskInstance.id == task_instance_id))
+    then = session.scalar(
+        select(TaskInstanceHistory.max_tries).where(TaskInstanceHistory.task_instance_id == since)
+    )
+    return now is not None and (then is None or now > then)
+
+
 def states_of(session: Session, candidates: FromClause) -> list[ExecutionTaskState]:
     """Compare executions with Airflow, all in one query.
 

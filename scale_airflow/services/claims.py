@@ -19,7 +19,7 @@ from scale_airflow.config import Settings
 from scale_airflow.engine import tasks
 from scale_airflow.errors import Forbidden, InvalidRequest
 from scale_airflow.execution.order import ClaimAnswer, ClaimRequest, Outcome, ReserveAnswer
-from scale_airflow.services import adoption, orders
+from scale_airflow.services import adoption, orders, requeue
 from scale_airflow.services.admission import admit, find_node, is_online
 from scale_airflow.services.executions import lose_execution
 from scale_airflow.services.jobs import latest_execution, lock_job
@@ -38,8 +38,12 @@ def claim(session: Session, request: ClaimRequest, settings: Settings) -> ClaimA
     """
     task_instance_id = _require_running(session, request)
     job = _job_of(session, request, settings)
+    if job.status in ("FAILED", "CANCELED") and _was_cleared(session, job, task_instance_id):
+        requeue.requeue_cleared(session, job)
+        log.info("Job %s has one more try: its task was cleared in Airflow", job.id)
     over = _over(job)
     if over is not None:
+        _note_first_to_hear(session, job, task_instance_id)
         return over
     execution = latest_execution(session, job)
     if execution is None:
@@ -138,6 +142,34 @@ def _job_of(session: Session, request: ClaimRequest, settings: Settings) -> Job:
             "adopted as."
         )
     return lock_job(session, job_id)
+
+
+def _was_cleared(session: Session, job: Job, task_instance_id: uuid.UUID) -> bool:
+    """Say whether the task of a job that ended FAILED or CANCELED runs because it was cleared.
+
+    Airflow also tries a task again whose worker died after it had reported the failure for good: that is no
+    wish for another try of the job.
+    """
+    execution = latest_execution(session, job)
+    earlier = execution.task_instance_id if execution is not None else None
+    if earlier is not None:
+        return tasks.was_cleared(session, task_instance_id, since=earlier)
+    if job.status == "CANCELED":
+        # It was canceled before it started, and its task ended in the same transaction, which may have been
+        # this moment. So if the task still runs, it does so again.
+        return tasks.running_try(session, task_instance_id) is not None
+    return False
+
+
+def _note_first_to_hear(session: Session, job: Job, task_instance_id: uuid.UUID) -> None:
+    """Remember which try of the task learns that its job could not even start with what its parents made.
+
+    A later try is then known as this one's retry, or as a user's wish.
+    """
+    if job.status == "FAILED":
+        execution = latest_execution(session, job)
+        if execution is not None and execution.task_instance_id is None:
+            execution.task_instance_id = task_instance_id
 
 
 def _over(job: Job) -> ClaimAnswer | None:

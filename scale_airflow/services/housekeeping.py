@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is tidied from time to time: DAGs of old revisions leave Airflow's lists once nothing of them runs."""
+"""What is tidied from time to time: DAGs of old revisions leave Airflow's lists once nothing of them runs,
+and come back when somebody lets a run of theirs go on."""
 
 from __future__ import annotations
 
@@ -10,10 +11,32 @@ from scale_airflow.engine import publishing
 from scale_airflow.store.models import JobType, JobTypeRevision, RecipeType, RecipeTypeRevision
 
 
+def show_cleared_revisions(session: Session) -> list[str]:
+    """Bring back the DAGs of revisions that are hidden though a run of theirs is not over.
+
+    A user may clear a run of an old revision in Airflow, which would else wait for ever. DAGs of Strike
+    processes and of clock rules stay hidden: visible, they would begin new runs by themselves.
+
+    :returns: the DAGs that were brought back.
+    """
+    hidden = publishing.hidden_with_work(session)
+    if not hidden:
+        return []
+    of_revisions = session.scalars(
+        union_all(
+            select(JobTypeRevision.dag_id).where(JobTypeRevision.dag_id.in_(hidden)),
+            select(RecipeTypeRevision.dag_id).where(RecipeTypeRevision.dag_id.in_(hidden)),
+        )
+    )
+    wanted = sorted(dag_id for dag_id in of_revisions if dag_id is not None)
+    publishing.show(wanted, session)
+    return wanted
+
+
 def hide_old_revisions(session: Session) -> list[str]:
     """Hide the DAGs of revisions that are not current, except those with an unfinished run.
 
-    A requeue brings them back (:func:`scale_airflow.services.dispatch.dispatch`).
+    A requeue brings them back (:func:`scale_airflow.services.dispatch.dispatch`), and so does a clear.
 
     :returns: the DAGs that are hidden now and were not before.
     """

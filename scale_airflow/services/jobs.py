@@ -82,7 +82,7 @@ def complete_job(session: Session, job: Job, results: JobResults) -> None:
     set_status(job, "COMPLETED")
     session.flush()
     if job.recipe_id is not None:
-        _follow_recipe(session, session.get_one(Recipe, job.recipe_id))
+        follow_recipe(session, session.get_one(Recipe, job.recipe_id))
 
 
 def retry_or_fail(session: Session, job: Job, error: ErrorModel) -> bool:
@@ -152,7 +152,7 @@ def block_dependants(session: Session, job: Job) -> None:
         return
     recipe = session.get_one(Recipe, job.recipe_id)
     definition = facts.definition_of(session.get_one(RecipeTypeRevision, recipe.recipe_type_rev_id))
-    by_name = {found.recipe_job_name: found for found in _jobs_of(session, recipe)}
+    by_name = {found.recipe_job_name: found for found in jobs_of(session, recipe)}
     affected = {job.recipe_job_name}
     for entry in definition.topological_order():
         if any(dependency.name in affected for dependency in entry.dependencies):
@@ -163,13 +163,14 @@ def block_dependants(session: Session, job: Job) -> None:
     session.flush()
 
 
-def _jobs_of(session: Session, recipe: Recipe) -> list[Job]:
+def jobs_of(session: Session, recipe: Recipe) -> list[Job]:
+    """Return the jobs of a recipe, parents first."""
     return list(session.scalars(select(Job).where(Job.recipe_id == recipe.id).order_by(Job.id)))
 
 
-def _follow_recipe(session: Session, recipe: Recipe) -> None:
+def follow_recipe(session: Session, recipe: Recipe) -> None:
     """Queue what has all its parents COMPLETED now; complete the recipe with its last job."""
-    jobs = _jobs_of(session, recipe)
+    jobs = jobs_of(session, recipe)
     by_name = {job.recipe_job_name: job for job in jobs}
     definition = facts.definition_of(session.get_one(RecipeTypeRevision, recipe.recipe_type_rev_id))
     data = RecipeData.parse(recipe.data)
