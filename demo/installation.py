@@ -51,6 +51,7 @@ class Installation:
         self.port = port
         self.url = f"http://localhost:{port}"
         self._client: Client | None = None
+        self._supervisor: subprocess.Popen[bytes] | None = None
 
     # -- what lies where ------------------------------------------------------------------------------------
     @property
@@ -228,7 +229,7 @@ class Installation:
             },
         ]
         (self.folder / "services.json").write_text(json.dumps(services))
-        supervisor = processes.spawn(
+        self._supervisor = supervisor = processes.spawn(
             [sys.executable, "-m", "demo.supervisor", str(self.folder)],
             self.environment,
             self.logs / "supervisor.log",
@@ -278,6 +279,8 @@ class Installation:
             if process is not None and process.pid != os.getpid():
                 # The supervisor gives its services time to end.
                 processes.end([process], patience=30)
+        if self._supervisor is not None:
+            self._supervisor.wait(5)
         processes.end(processes.marked(self.folder), patience=5)
         self.database.stop()
 

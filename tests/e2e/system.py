@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -14,6 +19,45 @@ from demo.installation import Installation
 
 T = TypeVar("T")
 ENDED = ("COMPLETED", "FAILED", "CANCELED")
+
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+RUNNING: list[Installation] = []
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def running_installation(scale: dict[str, str]) -> Iterator[Installation]:
+    """Start an installation with users' DAG files in it, and remove it afterwards."""
+    root = Path(tempfile.mkdtemp(prefix="scale-e2e-"))
+    root.chmod(0o711)
+    installation = Installation(root / "i", free_port())
+    installation.claim()
+    try:
+        for file in (CHECKOUT / "dags").glob("terrain_recipe.*"):
+            shutil.copy(file, installation.dags)
+        installation.prepare(pipeline.SETUP, scale=scale)
+        installation.start()
+        RUNNING.append(installation)
+        yield installation
+    finally:
+        if installation in RUNNING:
+            RUNNING.remove(installation)
+        keep_logs(installation)
+        installation.remove()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def keep_logs(installation: Installation) -> None:
+    """Copy the processes' logs where a continuous integration can pick them up, if it says where."""
+    target = os.environ.get("SCALE_TEST_LOGS")
+    if target:
+        shutil.copytree(installation.logs, Path(target) / str(installation.port), dirs_exist_ok=True)
 
 
 def eventually(look: Callable[[], T | None], what: str, patience: float = 120) -> T:
@@ -97,3 +141,22 @@ class Scale:
     def command(self, *words: str) -> str:
         """Run ``airflow scale`` with these words, and return what it prints."""
         return self.installation.airflow(["scale", *words])
+
+
+def first_scene(scale: Scale) -> dict[str, Any]:
+    """Drop the example's scene and wait for all that becomes of it: its ingest, source, recipe and jobs."""
+    ingest = scale.drop(pipeline.SCENE)
+    source = ingest["source_file"]
+    recipe = scale.finished_recipe(scale.recipe_of(source["id"])["id"])
+
+    def outline() -> int | None:
+        for job in scale.client.everything("jobs/", job_type_name="kml-footprint", status="COMPLETED"):
+            details = scale.client.get(f"jobs/{job['id']}/")
+            if [file["id"] for file in details["input_files"]] == [source["id"]]:
+                return int(job["id"])
+        return None
+
+    jobs = {entry["job"]["id"] for entry in recipe["jobs"]} | {
+        eventually(outline, "completed job kml-footprint")
+    }
+    return {"ingest": ingest, "source": source, "recipe": recipe, "jobs": jobs}
