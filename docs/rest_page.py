@@ -3,8 +3,32 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any
+
+# The requests of Scale's specification, for the list of those that are missing.
+SPECIFIED = """
+GET /errors/ POST /errors/ GET /errors/{id}/ PATCH /errors/{id}/
+GET /ingests/ GET /ingests/{id}/ GET /ingests/status/
+GET /jobs/ GET /jobs/{id}/ PATCH /jobs/{id}/ GET /jobs/updates/ GET /jobs/executions/
+GET /job-executions/ GET /job-executions/{id}/ GET /job-executions/{id}/logs/
+GET /job-types/ POST /job-types/ POST /job-types/validation/ GET /job-types/{id}/ PATCH /job-types/{id}/
+GET /job-types/status/ GET /job-types/running/ GET /job-types/system-failures/
+GET /metrics/ GET /metrics/{name}/ GET /metrics/{name}/plot-data/
+GET /nodes/ GET /nodes/{id}/ PUT /nodes/{id}/ PATCH /nodes/{id}/ GET /nodes/status/
+GET /configuration/ POST /configuration/ POST /configuration/validation/ GET /configuration/download/
+POST /configuration/upload/
+GET /products/ GET /products/updates/
+GET /load/ GET /queue/status/ POST /queue/new-job/ POST /queue/new-recipe/ POST /queue/requeue-jobs/
+GET /recipes/ GET /recipes/{id}/
+GET /recipe-types/ POST /recipe-types/ POST /recipe-types/validation/ GET /recipe-types/{id}/
+PATCH /recipe-types/{id}/
+GET /scheduler/ PATCH /scheduler/ GET /status/
+GET /sources/ GET /sources/updates/
+POST /strike/create/
+GET /workspaces/ GET /workspaces/{id}/
+"""
 
 
 def page(marker: str) -> str:
@@ -45,4 +69,26 @@ def page(marker: str) -> str:
             )
             summary = operation.get("summary", "").replace("|", "\\|")
             lines.append(f"| `{method} {path}` | {summary} | {query} |")
+    lines += ["", "## Not served yet", ""]
+    missing = _missing(document)
+    if missing:
+        lines += ["These requests of Scale's specification are answered with 404:", ""]
+        lines += [f"- `{request}`" for request in missing]
+    else:
+        lines.append("Every request of Scale's specification is served.")
     return "\n".join(lines) + "\n"
+
+
+def _missing(document: dict[str, Any]) -> list[str]:
+    """Return the requests of the specification that the application does not know, in its order."""
+    served = {
+        _shape(f"{method.upper()} {path.removeprefix('/api')}")
+        for path, methods in document["paths"].items()
+        for method in methods
+    }
+    requests = re.findall(r"[A-Z]+ \S+", SPECIFIED)
+    return [request for request in requests if _shape(request) not in served]
+
+
+def _shape(request: str) -> str:
+    return re.sub(r"{\w+}", "{}", request)
