@@ -15,7 +15,7 @@ from demo import instances, pipeline, verification
 from demo.errors import DemoError
 from demo.installation import Installation
 
-_COLUMNS = ("product", "media type", "bytes", "job type", "workspace and path", "URL")
+_COLUMNS = ("product", "media type", "bytes", "job type")
 
 
 def start(port: int | None, once: bool, docker: bool) -> int:
@@ -63,8 +63,8 @@ def _run_example(installation: Installation, once: bool) -> int:
         print(f"\n{error.problem}\n{error.remedy}", file=sys.stderr)
         _show_addresses(installation)
         return 1
-    rows = [product.cells(installation.data / "products") for product in pipeline.products(installation)]
-    print(f"\n{pipeline.table(rows, _COLUMNS)}")
+    found = pipeline.products(installation)
+    _show_products(installation, found)
     if not once:
         _show_addresses(installation)
         return 0
@@ -72,13 +72,23 @@ def _run_example(installation: Installation, once: bool) -> int:
     for fault in wrong:
         print(f"wrong: {fault}", file=sys.stderr)
     if not wrong:
-        print(f"\nAll {len(rows)} products are there, whole, and right.")
+        print(f"\nAll {len(found)} products are there, whole, and right.")
     return 1 if wrong else 0
 
 
 def _show(change: pipeline.Change, elapsed: float) -> None:
     line = f"  {elapsed:6.1f} s  {change.kind:<6}  {change.name:<20} {change.state:<12} {change.detail}"
     print(line.rstrip(), flush=True)
+
+
+def _show_products(installation: Installation, found: Sequence[pipeline.Product]) -> None:
+    """Print the products; where each one lies is too long for a column and gets lines of its own."""
+    title, line, *rows = pipeline.table([each.cells() for each in found], _COLUMNS).splitlines()
+    print(f"\n{title}\n{line}")
+    for row, product in zip(rows, found, strict=True):
+        print(row)
+        for part in product.place(installation.data / "products").splitlines():
+            print(f"    {part}")
 
 
 def _show_addresses(installation: Installation) -> None:

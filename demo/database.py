@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from demo.errors import DemoError
 
 _LONGEST_SOCKET = 107
@@ -72,18 +74,24 @@ class Database:
             self._run("initdb", "--auth=trust", "--encoding=utf8", "--no-sync", "-U", "postgres")
             with (self.data / "postgresql.conf").open("a") as options:
                 options.write(_OPTIONS)
+        if self._server() is None:
+            (self.data / "postmaster.pid").unlink(missing_ok=True)
         log = str(self.data / "server.log")
         self._run("pg_ctl", "-w", "-l", log, "-o", f"-k {self.socket_folder}", "start")
         self._create()
 
     def stop(self) -> None:
         """Stop the server, if it runs."""
-        if (self.data / "postmaster.pid").exists():
-            try:
-                self._run("pg_ctl", "-w", "-m", "fast", "-t", "20", "stop")
-            except DemoError:
-                # After a crash there is a pid file without a server.
-                self._run("pg_ctl", "-w", "-m", "immediate", "stop", check=False)
+        if self._server() is not None:
+            self._run("pg_ctl", "-w", "-m", "fast", "-t", "20", "stop")
+
+    def _server(self) -> psutil.Process | None:
+        """Return the running server; a pid file that a crash left may name anybody's process by now."""
+        try:
+            server = psutil.Process(int((self.data / "postmaster.pid").read_text().split()[0]))
+            return server if server.name() == "postgres" and str(self.data) in server.cmdline() else None
+        except (OSError, ValueError, IndexError, psutil.Error):
+            return None
 
     def _create(self) -> None:
         import psycopg2
@@ -130,7 +138,7 @@ class Database:
             subprocess.run(["chmod", "-R", "a+rX", str(copy)], check=True)
         return copy / programs.name
 
-    def _run(self, program: str, *arguments: str, check: bool = True) -> None:
+    def _run(self, program: str, *arguments: str) -> None:
         settings: dict[str, Any] = {}
         if self._user is not None:
             settings = {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
@@ -148,7 +156,7 @@ class Database:
                 timeout=120,
                 **settings,
             )
-        if check and done.returncode != 0:
+        if done.returncode != 0:
             log = self.data / "server.log"
             told = output.read_text(errors="replace") + (
                 log.read_text(errors="replace") if log.exists() else ""

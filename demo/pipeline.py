@@ -144,16 +144,20 @@ class Product:
     row: dict[str, Any]
     path: Path | None
 
-    def cells(self, root: Path) -> tuple[str, ...]:
-        """Return its row of the table of products."""
+    def cells(self) -> tuple[str, ...]:
+        """Return the beginning of its row in the table of products."""
+        job_type = self.row["job_type"]
         return (
             self.row["file_name"],
             self.row["media_type"],
             f"{self.row['file_size']:,}",
-            f"{self.row['job_type']['name']} {self.row['job_type']['version']}",
-            f"{self.row['workspace']['name']}: {self.path.relative_to(root) if self.path else '(missing)'}",
-            self.row["url"] or "",
+            f"{job_type['name']} {job_type['version']}",
         )
+
+    def place(self, root: Path) -> str:
+        """Return the rest of its row: workspace, path in it, and URL."""
+        path = self.path.relative_to(root) if self.path else "(missing)"
+        return f"{self.row['workspace']['name']}: {path}\n{self.row['url'] or '(no URL)'}"
 
 
 def products(installation: Installation) -> list[Product]:
