@@ -17,8 +17,9 @@ from scale_airflow.config import Settings, settings
 from scale_airflow.engine.publishing import claim_origin
 from scale_airflow.errors import InstallationError
 from scale_airflow.services.dispatch import BATCH, CHANNEL, dispatch
-from scale_airflow.services.housekeeping import hide_old_revisions
+from scale_airflow.services.housekeeping import hide_old_revisions, show_cleared_revisions
 from scale_airflow.services.reconcile import reconcile
+from scale_airflow.store.listening import own_connection
 from scale_airflow.store.models import Scheduler, utcnow
 from scale_airflow.store.session import transaction
 
@@ -74,9 +75,7 @@ class Tick:
 
     def _hold_office(self) -> None:
         """Tick for as long as this process holds the lock."""
-        connection = _listening_connection()
-        if connection is None:
-            return
+        connection = own_connection("scale-tick")
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_try_advisory_lock(%s)", (LOCK_KEY,))
@@ -92,6 +91,7 @@ class Tick:
                 if now - reconciled >= found.reconcile_interval:
                     with transaction() as session:
                         reconcile(session)
+                        show_cleared_revisions(session)
                         _sign(session)
                     reconciled = now
                 if now - tidied >= _TIDY_SECONDS:
@@ -125,18 +125,3 @@ def _dispatch_all(found: Settings) -> None:
             taken = dispatch(session, found)
         if taken < BATCH:
             return
-
-
-def _listening_connection() -> Any:
-    """Open a psycopg2 connection of its own, outside the pool: it holds the lock for hours."""
-    import psycopg2
-    from airflow import settings as airflow_settings
-    from sqlalchemy.engine import make_url
-
-    url = make_url(str(airflow_settings.SQL_ALCHEMY_CONN))
-    if url.get_backend_name() != "postgresql":
-        return None
-    arguments = {**url.translate_connect_args(username="user", database="dbname"), **url.query}
-    connection = psycopg2.connect(**arguments, application_name="scale-tick")
-    connection.autocommit = True
-    return connection
