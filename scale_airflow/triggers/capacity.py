@@ -16,6 +16,9 @@ from scale_airflow.execution.order import ClaimRequest
 from scale_airflow.hooks.async_client import AsyncScaleClient
 from scale_airflow.hooks.scale import ScaleHook
 
+# A task that goes on is the same try as before. If Airflow's scheduler learns in one loop that its first
+# worker has ended and that it is queued again, it takes the second for lost and tries the task once more.
+SETTLING_PAUSE = 2.0
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 5.0
 _AWAY_PAUSE = 15.0
@@ -51,6 +54,7 @@ class CapacityTrigger(BaseTrigger):
         request = ClaimRequest.from_dict(self.request)
         hook = ScaleHook(self.connection_id)
         outcome: dict[str, Any] | None = None
+        await asyncio.sleep(SETTLING_PAUSE)
         while outcome is None:
             # Anew each time: the secret may have been rotated meanwhile.
             async with await hook.async_client() as client:

@@ -20,7 +20,7 @@ REQUEST = ClaimRequest("d", "r", "t", -1, 1, "id", "host", None, None).to_dict()
 
 @pytest.fixture
 def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRuntime]:
-    for name in ("FIRST_PAUSE", "LONGEST_PAUSE", "_AWAY_PAUSE"):
+    for name in ("SETTLING_PAUSE", "FIRST_PAUSE", "LONGEST_PAUSE", "_AWAY_PAUSE"):
         monkeypatch.setattr(capacity, name, 0.01)
     with fake_runtime() as server:
         connection = {"conn_type": "scale", "host": server.url, "password": "first"}
