@@ -86,7 +86,7 @@ def order_of(
 
 def path_segment(text: str) -> str:
     """Return a name as one folder's name: what is not safe there becomes ``_``, and a hash keeps it apart."""
-    safe = _UNSAFE.sub("_", text)[:_SEGMENT_LIMIT].strip(" ").lstrip(".")
+    safe = _UNSAFE.sub("_", text)[:_SEGMENT_LIMIT].strip(" ").lstrip(". ")
     if safe == text:
         return text
     return f"{safe or '_'}.{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
