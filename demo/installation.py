@@ -118,7 +118,7 @@ class Installation:
         for name in ("airflow", "data/incoming", "data/raw", "data/products", "dags", "logs", "pids", "work"):
             (self.folder / name).mkdir(parents=True)
         (self.folder / "airflow").chmod(0o700)
-        processes.remember(self.folder / "pids" / "maker.json", os.getpid())
+        processes.remember(self.folder / "pids" / "maker", os.getpid())
         run_folder = tempfile.mkdtemp(prefix="scale-demo-")
         os.chmod(run_folder, 0o711)
         (self.folder / "instance.json").write_text(json.dumps({"run_folder": run_folder}))
@@ -265,23 +265,23 @@ class Installation:
     def is_alive(self) -> bool:
         """Say whether it runs, or is being made."""
         pids = self.folder / "pids"
-        return any(processes.find(pids / f"{name}.json") for name in ("supervisor", "maker"))
+        return any(processes.find(pids / name) for name in ("supervisor.json", "maker"))
 
     def settled(self) -> None:
         """Say that it is made: from now on it lives as long as its supervisor."""
-        (self.folder / "pids" / "maker.json").unlink(missing_ok=True)
+        (self.folder / "pids" / "maker").unlink(missing_ok=True)
 
     def stop(self) -> None:
         """End every process; the state stays."""
         pids = self.folder / "pids"
-        for name in ("maker", "supervisor"):
-            process = processes.find(pids / f"{name}.json")
+        for name in ("maker", "supervisor.json"):
+            process = processes.find(pids / name)
             if process is not None and process.pid != os.getpid():
                 # The supervisor gives its services time to end.
                 processes.end([process], patience=30)
         if self._supervisor is not None:
             self._supervisor.wait(5)
-        processes.end(processes.marked(self.folder), patience=5)
+        processes.end(processes.descendants(pids, self.folder), patience=5)
         self.database.stop()
 
     def remove(self) -> None:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Detached processes that can be found again: pid files with start times, and a marker in the environment.
+"""Detached processes that can be found again, by their pid and start time, with all that descends from them.
 
-A pid alone may belong to somebody else by now; a pid with its start time never does.
+A pid alone may belong to somebody else by now; a pid with its start time never does. Each process leads a
+session of its own, to which its descendants belong also when it is gone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ import psutil
 
 MARKER = "SCALE_DEMO"
 """Environment variable of every process of an instance: the instance's folder."""
+
+_SAME = 0.05
+# Seconds between a start time and itself: the clock's resolution, and what a float loses in a file.
 
 
 def spawn(
@@ -45,27 +49,53 @@ def remember(pid_file: Path, pid: int) -> None:
 
 def find(pid_file: Path) -> psutil.Process | None:
     """Return the process that was written down, if it still lives."""
-    try:
-        known = json.loads(pid_file.read_text())
-        process = psutil.Process(known["pid"])
-        # The clock's resolution, and a file system's rounding of floats, stay below this.
-        if abs(process.create_time() - known["started"]) < 0.05 and _lives(process):
-            return process
-    except (OSError, ValueError, KeyError, psutil.Error):
-        pass
+    known = _known(pid_file)
+    if known is not None:
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(known[0])
+            if abs(process.create_time() - known[1]) < _SAME and _lives(process):
+                return process
     return None
 
 
-def marked(folder: Path) -> list[psutil.Process]:
-    """Return every process of this instance, whoever its parent is by now; never this process."""
+def _known(pid_file: Path) -> tuple[int, float] | None:
+    try:
+        known = json.loads(pid_file.read_text())
+        return int(known["pid"]), float(known["started"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def descendants(pids: Path, folder: Path) -> list[psutil.Process]:
+    """Return what lives of the processes that were written down in ``pids`` and of all they started.
+
+    Their command lines and environments can't be relied on: Airflow writes titles over both. Never returns
+    this process.
+    """
+    leaders = dict(known for file in pids.glob("*.json") if (known := _known(file)) is not None)
     found = []
     for process in psutil.process_iter():
-        if process.pid == os.getpid():
-            continue
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(MARKER) == str(folder) and _lives(process):
+            ours = _is_of(process, leaders) or process.environ().get(MARKER) == str(folder)
+            if ours and process.pid != os.getpid() and _lives(process):
                 found.append(process)
     return found
+
+
+def _is_of(process: psutil.Process, leaders: Mapping[int, float]) -> bool:
+    """Say whether a process is in the session of a leader that was written down.
+
+    The system gives no pid away while it is that of a session, so a session whose leader is gone is the one
+    that was written down; a leader that lives must have the start time.
+    """
+    session = os.getsid(process.pid)
+    started = leaders.get(session)
+    if started is None or process.create_time() < started - _SAME:
+        return False
+    try:
+        return abs(psutil.Process(session).create_time() - started) < _SAME
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _lives(process: psutil.Process) -> bool:

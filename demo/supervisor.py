@@ -40,7 +40,7 @@ class Service:
         self.starts = [moment for moment in self.starts if moment > time.monotonic() - PERIOD]
         self.starts.append(time.monotonic())
         self.process = processes.spawn(self.command, os.environ, folder / "logs" / f"{self.name}.log", folder)
-        processes.remember(folder / "pids" / f"{self.name}.json", self.process.pid)
+        processes.remember(folder / "pids" / f"{self.name}.{self.process.pid}.json", self.process.pid)
 
     @property
     def may_start(self) -> bool:

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +16,7 @@ import pytest
 
 from demo import pipeline
 from demo.installation import Installation
+from demo.instances import is_free
 
 T = TypeVar("T")
 ENDED = ("COMPLETED", "FAILED", "CANCELED")
@@ -26,10 +27,8 @@ RUNNING: list[Installation] = []
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that nobody listens on, below those that the system gives to outgoing connections."""
+    return next(port for port in iter(lambda: random.randrange(20_000, 32_000), None) if is_free(port))
 
 
 def running_installation(scale: dict[str, str]) -> Iterator[Installation]:

@@ -57,7 +57,7 @@ def living(port: int) -> list[psutil.Process]:
         for process in psutil.process_iter(["cmdline"])
         if str(folder(port)) in " ".join(process.info["cmdline"] or [])
     ]
-    return [*processes.marked(folder(port)), *database]
+    return [*processes.descendants(folder(port) / "pids", folder(port)), *database]
 
 
 @pytest.fixture
@@ -104,10 +104,11 @@ def test_a_demo_stays_up_until_it_is_stopped_and_survives_a_crash(port: int) -> 
 
 def test_ctrl_c_ends_everything(port: int) -> None:
     process = demo("start", PORT=port)
-    assert process.stdout is not None
-    eventually(lambda: (folder(port) / "pids" / "node.json").exists(), "node agent", 90)
-    process.send_signal(signal.SIGINT)
-    code, said = outcome(process)
+    try:
+        eventually(lambda: list((folder(port) / "pids").glob("node.*.json")), "node agent", 90)
+    finally:
+        process.send_signal(signal.SIGINT)
+        code, said = outcome(process)
     assert code == 130, said
     assert living(port) == []
     assert not folder(port).exists()
