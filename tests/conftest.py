@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,6 +122,12 @@ def empty_tables() -> None:
         pools = "DELETE FROM slot_pool WHERE pool <> 'default_pool'"
         connection.execute(text(pools))
         connection.execute(text(f"TRUNCATE {', '.join(names)} RESTART IDENTITY CASCADE"))
+
+
+@pytest.fixture(scope="session")
+def empty_database(airflow_db: str) -> Callable[[], None]:
+    """Empties the tables; for fixtures that several tests share."""
+    return empty_tables
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def order_fields(*own: str, **nested: Iterable[str]) -> dict[str, str]:
     """Return the fields that a list can be ordered by: the name in the answer → the mapped attribute's path.
 
     Own fields are attributes of the listed class, nested ones of what its relationship leads to; a deeper
-    level is written with ``__``. The name of a nested object alone orders by its id.
+    level is written with ``__``. The name of a nested object alone orders by its id, on any level.
 
     >>> order_fields("id", "status", job_type=("id", "name"))["job_type__name"]
     'job_type__name'
@@ -64,7 +64,11 @@ def order_fields(*own: str, **nested: Iterable[str]) -> dict[str, str]:
     fields = {name: name for name in own}
     for relation, names in nested.items():
         fields[relation] = f"{relation}__id"
-        fields.update({f"{relation}__{name}": f"{relation}__{name}" for name in names})
+        for name in names:
+            path = f"{relation}__{name}"
+            fields[path] = path
+            if name.endswith("__id"):
+                fields.setdefault(path.removesuffix("__id"), path)
     return fields
 
 

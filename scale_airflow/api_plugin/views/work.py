@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from scale_airflow.api_plugin.links import Links
-from scale_airflow.api_plugin.views.files import any_file, product
+from scale_airflow.api_plugin.views.files import file_base, product
 from scale_airflow.api_plugin.views.moments import moment
 from scale_airflow.api_plugin.views.nodes import node, node_brief
 from scale_airflow.api_plugin.views.types import (
@@ -27,7 +27,7 @@ from scale_airflow.api_plugin.views.types import (
 )
 from scale_airflow.services.node_control import NodeDetails
 from scale_airflow.services.work_details import JobDetails, RecipeDetails
-from scale_airflow.store.models import Job, JobExecution, Recipe, ScaleFile, TriggerEvent
+from scale_airflow.store.models import Job, JobExecution, Recipe, TriggerEvent
 
 JsonObject = dict[str, Any]
 
@@ -114,12 +114,16 @@ def job_details(found: JobDetails, links: Links) -> JsonObject:
         "recipes": [recipe(each) for each in found.recipes],
         "job_exes": [execution_of_job(each) for each in found.executions],
         "inputs": _merged(
-            interface.get("input_data", ()), row.data.get("input_data", ()), found.files, links
+            interface.get("input_data", ()),
+            row.data.get("input_data", ()),
+            {number: file_base(each, links) for number, each in found.files.items()},
         ),
         "outputs": _merged(
-            interface.get("output_data", ()), row.results.get("output_data", ()), found.files, links
+            interface.get("output_data", ()),
+            row.results.get("output_data", ()),
+            {each.id: product(each, links) for each in found.products},
         ),
-        "input_files": [any_file(each, links) for each in found.input_files],
+        "input_files": [file_base(each, links) for each in found.input_files],
         "products": [product(each, links) for each in found.products],
     }
 
@@ -127,16 +131,10 @@ def job_details(found: JobDetails, links: Links) -> JsonObject:
 def _merged(
     declared: Iterable[Mapping[str, Any]],
     given: Iterable[Mapping[str, Any]],
-    files: Mapping[int, ScaleFile],
-    links: Links,
+    files: Mapping[int, JsonObject],
 ) -> list[JsonObject]:
     """Merge an interface's inputs or outputs with their values; what has none yet is null."""
     values = {each.get("name"): each for each in given}
-
-    def shown(file_id: int) -> JsonObject | None:
-        found = files.get(file_id)
-        return None if found is None else any_file(found, links)
-
     merged = []
     for each in declared:
         value: Any = None
@@ -144,9 +142,9 @@ def _merged(
         if "value" in has:
             value = has["value"]
         elif "file_ids" in has:
-            value = [file for file_id in has["file_ids"] if (file := shown(file_id)) is not None]
+            value = [files[file_id] for file_id in has["file_ids"] if file_id in files]
         elif "file_id" in has:
-            value = shown(has["file_id"])
+            value = files.get(has["file_id"])
             if each["type"] == "files":
                 value = [] if value is None else [value]
         merged.append({"name": each["name"], "type": each["type"], "value": value})
@@ -257,7 +255,7 @@ def recipe_details(found: RecipeDetails, links: Links) -> JsonObject:
         "recipe_type_rev": recipe_type_revision(row.recipe_type_rev),
         "event": event_details(row.event),
         "data": row.data,
-        "input_files": [any_file(each, links) for each in found.input_files],
+        "input_files": [file_base(each, links) for each in found.input_files],
         "jobs": [
             {
                 "job_name": each.recipe_job_name,

@@ -158,7 +158,7 @@ def test_details(client: httpx.Client, completed: Job, viewer: dict[str, str]) -
     (execution,) = shown["job_exes"]
     assert list(execution) == EXECUTION
     assert execution["node"].keys() == {"id"}
-    assert list(shown["input_files"][0]) == [*FILE, "is_parsed", "parsed"]
+    assert list(shown["input_files"][0]) == FILE
     assert shown["inputs"] == [{"name": "scene", "type": "file", "value": shown["input_files"][0]}]
     (product,) = shown["products"]
     assert list(product) == PRODUCT
