@@ -22,7 +22,7 @@ from scale_airflow.execution.order import ClaimAnswer, ClaimRequest, Outcome, Re
 from scale_airflow.services import adoption, orders, requeue
 from scale_airflow.services.admission import admit, find_node, is_online
 from scale_airflow.services.executions import lose_execution
-from scale_airflow.services.jobs import latest_execution, lock_job
+from scale_airflow.services.locks import latest_execution, lock_job
 from scale_airflow.services.queue import set_status
 from scale_airflow.store.models import Job, JobExecution, Node, utcnow
 

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happens to a job after it was queued: it ends, its dependants follow, users cancel and requeue it.
+"""What happens to a job after it was queued: it ends, its dependants follow, users cancel it.
 
-Rows are locked in one order everywhere (recipe, job, execution), so that reports of two jobs of one recipe
-wait for each other instead of both missing that they were the last parent.
+All of it under the locks of :mod:`scale_airflow.services.locks`.
 """
 
 from __future__ import annotations
@@ -13,8 +12,9 @@ from sqlalchemy.orm import Session
 from scale_airflow.definitions.job_results import JobResults
 from scale_airflow.definitions.recipe_data import RecipeData, job_data_for
 from scale_airflow.engine import runs
-from scale_airflow.errors import Conflict, InvalidDocument, NotFound
+from scale_airflow.errors import Conflict, InvalidDocument
 from scale_airflow.services import facts
+from scale_airflow.services.locks import latest_execution, lock_job
 from scale_airflow.services.queue import check_job_data, make_ready, new_execution, set_status
 from scale_airflow.store.models import (
     ErrorModel,
@@ -25,41 +25,6 @@ from scale_airflow.store.models import (
     RecipeTypeRevision,
     utcnow,
 )
-
-_BIGGEST_ID = 2**63 - 1
-
-
-def lock_job(session: Session, job_id: int) -> Job:
-    """Return a job, locked together with its recipe.
-
-    :raises NotFound: if there is none of this id.
-    """
-    recipe_id = None
-    if 0 < job_id <= _BIGGEST_ID:
-        recipe_id = session.execute(select(Job.recipe_id).where(Job.id == job_id)).scalar()
-    if recipe_id is not None:
-        session.execute(select(Recipe.id).where(Recipe.id == recipe_id).with_for_update())
-    job = None
-    if 0 < job_id <= _BIGGEST_ID:
-        job = session.scalars(
-            select(Job)
-            .where(Job.id == job_id)
-            .with_for_update(of=Job)
-            .execution_options(populate_existing=True)
-        ).one_or_none()
-    if job is None:
-        raise NotFound(f"There is no job {job_id}.")
-    return job
-
-
-def latest_execution(session: Session, job: Job) -> JobExecution | None:
-    """Return the job's latest execution, locked, or None if it never had one."""
-    return session.scalars(
-        select(JobExecution)
-        .where(JobExecution.job_id == job.id, JobExecution.exe_num == job.num_exes)
-        .with_for_update(of=JobExecution)
-        .execution_options(populate_existing=True)
-    ).one_or_none()
 
 
 def end_execution(

@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 from scale_airflow.engine import tasks
 from scale_airflow.engine.tasks import ExecutionTaskState
 from scale_airflow.services.executions import lose_execution
-from scale_airflow.services.jobs import cancel_locked, lock_job
+from scale_airflow.services.jobs import cancel_locked
+from scale_airflow.services.locks import lock_job
 from scale_airflow.store.models import Job, JobExecution, JobType, Scheduler, utcnow
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Row locks, taken in one order everywhere: recipe, job, execution, node; Airflow's rows come last.
+
+So the reports of two jobs of one recipe wait for each other instead of both missing that they were the last
+parent, and no two transactions wait for each other in a circle. Whoever goes through several jobs in one
+transaction (the tick, an agent's beat) could not keep that order: it takes what is free (``try_…``) and
+leaves the rest for its next turn, so it never waits for a row that somebody else holds.
+
+No lock keeps others from referring to a row, as the pieces of a log do.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from scale_airflow.errors import NotFound
+from scale_airflow.store.models import Job, JobExecution, Recipe
+
+_BIGGEST_ID = 2**63 - 1
+
+RowT = TypeVar("RowT", Job, JobExecution)
+
+
+def lock_job(session: Session, job_id: int) -> Job:
+    """Return a job as it is now, locked together with its recipe.
+
+    :raises NotFound: if there is none of this id.
+    """
+    job = None
+    if 0 < job_id <= _BIGGEST_ID:
+        recipe_id = session.execute(select(Job.recipe_id).where(Job.id == job_id)).scalar()
+        if recipe_id is not None:
+            _lock(session, Recipe.id, recipe_id, wait=True)
+        job = _locked(session, Job, Job.id, job_id, wait=True)
+    if job is None:
+        raise NotFound(f"There is no job {job_id}.")
+    return job
+
+
+def try_lock_job(session: Session, job_id: int) -> Job | None:
+    """Return a job as it is now, locked together with its recipe; None if somebody else is at one of them."""
+    recipe_id = session.execute(select(Job.recipe_id).where(Job.id == job_id)).scalar()
+    if recipe_id is not None and not try_lock_recipe(session, recipe_id):
+        return None
+    return _locked(session, Job, Job.id, job_id, wait=False)
+
+
+def try_lock_recipe(session: Session, recipe_id: int) -> bool:
+    """Lock a recipe, which keeps everybody else from its jobs; False if somebody else is at it."""
+    return _lock(session, Recipe.id, recipe_id, wait=False)
+
+
+def lock_execution(session: Session, execution_id: int) -> JobExecution | None:
+    """Return an execution as it is now, locked (its job is locked already), or None if there is none."""
+    return _locked(session, JobExecution, JobExecution.id, execution_id, wait=True)
+
+
+def latest_execution(session: Session, job: Job) -> JobExecution | None:
+    """Return a locked job's latest execution, locked too, or None if it never had one."""
+    return session.scalars(
+        select(JobExecution)
+        .where(JobExecution.job_id == job.id, JobExecution.exe_num == job.num_exes)
+        .with_for_update(of=JobExecution, key_share=True)
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+
+
+def _lock(session: Session, column: InstrumentedAttribute[int], identity: int, *, wait: bool) -> bool:
+    query = select(column).where(column == identity)
+    return session.execute(query.with_for_update(key_share=True, skip_locked=not wait)).first() is not None
+
+
+def _locked(
+    session: Session, model: type[RowT], column: InstrumentedAttribute[int], identity: int, *, wait: bool
+) -> RowT | None:
+    return session.scalars(
+        select(model)
+        .where(column == identity)
+        .with_for_update(of=model, key_share=True, skip_locked=not wait)
+        .execution_options(populate_existing=True)
+    ).one_or_none()
