@@ -111,7 +111,7 @@ def structure(
     if any(fault.rule in ("document.too-deep", "document.not-json-value") for fault in faults.found):
         return faults
     latest = _VERSIONS.get(kind, (_LATEST,))[-1]
-    _compiled(f"{kind}-{version or latest}", required)(document, None, faults)
+    _compiled(f"{kind}-{version or latest}", required)(document, faults)
     return faults
 
 

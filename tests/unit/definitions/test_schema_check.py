@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our structural check decides as the jsonschema library does, and speaks better."""
+"""Two libraries agree about every document, and what one of them finds is told in sentences."""
 
 from __future__ import annotations
 
@@ -73,13 +73,19 @@ def test_the_verdict_is_that_of_jsonschema(case: tuple[str, Any]) -> None:
     assert bool(ours) == bool(theirs), (ours, theirs)
 
 
+@pytest.mark.parametrize("server", ["h", "h\x1c", "h\x85", "h\u3000", "h\ufeff", "h i"])
+def test_white_space_is_what_python_takes_for_it(server: str) -> None:
+    mount = {"version": "1.0", "broker": {"type": "nfs", "mount": f"{server}:/x"}}
+    assert bool(check_structure("workspace-configuration", mount)) == bool(re.search(r"\s", server))
+
+
 def not_ours_alone(fault: Fault) -> bool:
     return fault.rule not in ("document.unstorable-text", "document.not-finite", "document.too-deep")
 
 
 def faults_of(rule: dict[str, Any], value: Any) -> list[tuple[str, str]]:
     faults = Faults()
-    compile_schema(rule)(value, None, faults)
+    compile_schema(rule)(value, faults)
     return [(fault.path, fault.message) for fault in faults.found]
 
 
@@ -90,6 +96,46 @@ def test_true_and_1_0_are_no_whole_numbers() -> None:
         ("", "This must be a whole number, but it is the number 1.0.")
     ]
     assert faults_of({"type": "number"}, False) == [("", "This must be a number, but it is false.")]
+
+
+def test_whole_numbers_of_any_size() -> None:
+    rule = {"items": {"type": ["integer", "null"], "maximum": 5}}
+    assert faults_of(rule, [5, None, -(2**70), -(10**5000)]) == []
+    assert faults_of(rule, [10**5000, 2**64]) == [
+        ("/0", "This may be at most 5, but it is a number."),
+        ("/1", f"This may be at most 5, but it is the number {2**64}."),
+    ]
+    assert faults_of(rule, [1.0]) == [
+        ("/0", "This must be a whole number or null, but it is the number 1.0.")
+    ]
+
+
+def test_what_the_fast_library_can_not_read_is_still_checked() -> None:
+    rule = {"properties": {"a": {"type": "string"}}, "required": ["b"]}
+    assert faults_of(rule, {"a": "\ud800", "b": 1}) == []
+    assert faults_of(rule, {"a": "\ud800"}) == [("", 'The required field "b" is missing.')]
+
+
+def test_no_more_is_told_of_a_value_of_a_wrong_type() -> None:
+    rule = {"type": "string", "enum": ["a"], "pattern": "^b$"}
+    assert faults_of(rule, 1) == [("", "This must be a string, but it is the number 1.")]
+    assert len(faults_of(rule, "c")) == 2
+
+
+def test_every_missing_field_is_told_once() -> None:
+    rule = {"items": {"required": ["a", "b"]}}
+    assert [place for place, _ in faults_of(rule, [{}, {"a": 1}, {}])] == ["/0", "/0", "/1", "/2", "/2"]
+
+
+def test_a_wrong_name_of_a_member_is_told_at_the_member() -> None:
+    rule = {"propertyNames": {"pattern": "^[a-z]$", "description": "One letter."}}
+    assert faults_of(rule, {"a": 1, "B": 2}) == [("/B", '"B" is not allowed here. One letter.')]
+
+
+def test_what_can_not_be_given() -> None:
+    rule = {"not": {}, "description": "It is gone."}
+    assert faults_of(rule, 1) == [("", "The document can't be given here. It is gone.")]
+    assert faults_of({"properties": {"a": {"not": {}}}}, {"a": 1}) == [("/a", "a can't be given here.")]
 
 
 def test_a_pattern_ends_at_the_end_of_the_text() -> None:
@@ -134,6 +180,8 @@ def test_fields_that_scale_decides_are_not_offered() -> None:
     "rule",
     [
         {"oneOf": []},
+        {"items": {"format": "email"}},
+        {"properties": {"a": False}},
         {"$ref": "#/$defs/missing"},
         {"not": {"type": "string"}},
         {"enum": [1]},
