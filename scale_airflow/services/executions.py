@@ -12,6 +12,7 @@ from dateutil.parser import isoparse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from scale_airflow.config import settings
 from scale_airflow.definitions.error_mapping import ErrorMapping
 from scale_airflow.errors import Fault, Forbidden, InvalidDocument, NotFound
 from scale_airflow.execution.order import (
@@ -24,6 +25,7 @@ from scale_airflow.execution.order import (
 )
 from scale_airflow.services import products
 from scale_airflow.services.jobs import complete_job, end_execution, error_named, lock_job, retry_or_fail
+from scale_airflow.services.node_health import pause_if_failing
 from scale_airflow.store.models import Job, JobExecution, utcnow
 
 _BIGGEST_ID = 2**63 - 1
@@ -144,6 +146,8 @@ def _fail(session: Session, job: Job, execution: JobExecution, error_name: str, 
             "retry", f"{error.title} ({error.name}): try {job.num_exes} of job {job.id} follows."
         )
     session.flush()
+    if error.category == "SYSTEM" and execution.node_id is not None:
+        pause_if_failing(session, execution.node_id, settings())
     return ReportAnswer("failed", f"{error.title} ({error.name}, {error.category}): job {job.id} is FAILED.")
 
 
