@@ -85,7 +85,7 @@ def check_fields(
             if field.required:
                 faults.append(Fault(pointer(name), f"The field {quote(name)} is required."))
         elif (wrong := _wrong(body[name], field)) is not None:
-            faults.append(Fault(pointer(name), wrong))
+            faults.append(Fault(pointer(name), f"The field {quote(name)} must be {wrong}"))
     if any_of and not faults and not any(name in body for name in fields):
         faults.append(Fault("", f"At least one field must be given: {', '.join(fields)}."))
     if faults:
@@ -100,14 +100,15 @@ def _unknown(name: str, fields: Collection[str]) -> Fault:
 
 
 def _wrong(value: Any, field: Field) -> str | None:
+    """Return what the value must be, and what it is instead; None if it is right."""
     if field.kind == "any" or (value is None and field.nullable):
         return None
     words, types = _KINDS[field.kind]
     fits = isinstance(value, types) and (field.kind == "boolean" or not isinstance(value, bool))
     if not fits:
-        return f"This must be {words}, but it is {describe(value)}."
+        return f"{words}, but it is {describe(value)}."
     if field.kind == "integer" and abs(value) > MAX_ID:
-        return "This must be a whole number of at most 64 bits."
+        return "a whole number of at most 64 bits."
     return None
 
 

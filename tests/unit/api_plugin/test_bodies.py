@@ -43,7 +43,7 @@ def test_every_fault_is_told() -> None:
     assert set(told) == {"/nam", "/id", "/name", "/flag", "/size", "/data", "/ids"}
     assert told["/nam"] == 'There is no field "nam". Did you mean "name"?'
     assert told["/id"] == 'The field "id" is required.'
-    assert told["/size"] == "This must be a number, but it is true."
+    assert told["/size"] == 'The field "size" must be a number, but it is true.'
 
 
 @pytest.mark.parametrize("body", [None, [], "x", 1])
