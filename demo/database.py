@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import time
@@ -51,8 +52,9 @@ class Database:
 
     @property
     def socket_folder(self) -> Path:
-        """Where the socket lies; its path has a limit."""
-        return self.data if len(str(self.data / _SOCKET)) <= _LONGEST_SOCKET else self.run_folder
+        """Where the socket lies: its path has a limit, and pg_ctl hands it on through a shell."""
+        is_plain = re.fullmatch(r"[\w./-]+", str(self.data), re.ASCII) is not None
+        return self.data if is_plain and len(str(self.data / _SOCKET)) <= _LONGEST_SOCKET else self.run_folder
 
     @property
     def data(self) -> Path:
