@@ -166,6 +166,12 @@ class _Sweep:
         self.now = utcnow()
         self.arriving: dict[str, Ingest] = {}
         self.taken: set[str] = set()
+        rows = session.execute(
+            select(Workspace.name, Workspace.id).where(
+                Workspace.name.in_(self.configuration.workspace_names())
+            )
+        )
+        self.workspace_ids: dict[str, int] = {row.name: row.id for row in rows}
 
     def record(self, files: Sequence[ListedFile]) -> SweepAnswer:
         """Record the files in their order."""
@@ -183,9 +189,7 @@ class _Sweep:
             else:
                 ingest = ingest or self._new(name, file)
                 ingest.bytes_transferred = file.size
-        self.session.flush()
         self._place(completed)
-        self.session.flush()
         return SweepAnswer(tuple(_order(ingest) for ingest in completed), tuple(waiting))
 
     def _final_name(self, name: str) -> str:
@@ -244,7 +248,7 @@ class _Sweep:
         ingest.status = "TRANSFERRED"
         ingest.media_type = guess(ingest.file_name)
         rule = None if file.problem else self.configuration.rule_for(ingest.file_name)
-        workspace_id = self._workspace_id(rule.workspace_name) if rule else None
+        workspace_id = self.workspace_ids.get(rule.workspace_name) if rule else None
         if rule is None:
             ingest.message = _plain(file.problem) or "No rule of the Strike process matches the file's name."
         elif workspace_id is None:
@@ -260,20 +264,27 @@ class _Sweep:
 
     def _place(self, completed: Iterable[Ingest]) -> None:
         """Give each file a place in the directory that belongs to it alone."""
+        homeless = []
         for ingest in completed:
             if ingest.ingest_path is None:
-                folder = DEFERRED if ingest.workspace_id is None else INGESTING
-                path = self._path(folder, ingest.file_name)
+                path = self._path(_folder(ingest), ingest.file_name)
                 if path in self.taken:
-                    path = self._path(folder, names.marked(ingest.file_name, str(ingest.id)))
-                self.taken.add(path)
-                ingest.ingest_path = path
+                    homeless.append(ingest)
+                else:
+                    self.taken.add(path)
+                    ingest.ingest_path = path
+        self.session.flush()
+        for ingest in homeless:
+            name = names.marked(ingest.file_name, str(ingest.id))
+            ingest.ingest_path = self._path(_folder(ingest), name)
+        self.session.flush()
 
     def _path(self, folder: str, name: str) -> str:
         return str(self.directory / folder / name)
 
-    def _workspace_id(self, name: str) -> int | None:
-        return self.session.scalar(select(Workspace.id).where(Workspace.name == name))
+
+def _folder(ingest: Ingest) -> str:
+    return DEFERRED if ingest.workspace_id is None else INGESTING
 
 
 def _check_files(files: Iterable[ListedFile]) -> None:
