@@ -24,7 +24,8 @@ from scale_airflow.execution.order import (
     ReportAnswer,
 )
 from scale_airflow.services import products
-from scale_airflow.services.jobs import complete_job, end_execution, error_named, lock_job, retry_or_fail
+from scale_airflow.services.jobs import complete_job, end_execution, error_named, retry_or_fail
+from scale_airflow.services.locks import lock_job
 from scale_airflow.services.node_health import pause_if_failing
 from scale_airflow.store.models import Job, JobExecution, utcnow
 
