@@ -265,15 +265,12 @@ class StrikeWorld:
 
     def settle(self) -> None:
         """Let tasks run as the DAG does, undisturbed, until nothing more is to be done."""
-        quiet = 0
         for _ in range(30):
             found = self.look()
             if found.due:
                 self.ingest()
-            elif all(path.name.endswith(SUFFIX) for path in self.files()):
-                quiet += 1
-                if quiet == 2:  # the next transfer of a name is recorded once the file before it has moved
-                    return
+            elif found.digest == digest_of(list_files(self.root), SUFFIX):
+                return  # nothing would wake the sensor
         raise AssertionError(f"still busy: {found}, {sorted(path.name for path in self.files())}")
 
     def files(self, *folder: str) -> list[Path]:
