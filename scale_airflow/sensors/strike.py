@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator
 from scale_airflow.config import CONNECTION_ID, Settings, settings
 from scale_airflow.errors import ScaleApiError
 from scale_airflow.execution.ingest.messages import TaskIdentity
-from scale_airflow.execution.ingest.watch import Look, look
+from scale_airflow.execution.ingest.watch import Look, digest_of, look
 from scale_airflow.hooks.scale import ScaleHook
 from scale_airflow.hooks.strike_client import StrikeClient
 from scale_airflow.triggers.strike import StrikeTrigger
@@ -46,32 +46,40 @@ class StrikeSensor(BaseOperator):
         :raises WorkspaceError: if the directory can't be used.
         :raises ScaleApiError: if the server can't be reached or refuses.
         """
-        found_settings = settings()
+        return self._look(context, None)
+
+    def resume(self, context: Context, event: Any = None) -> Any:
+        """Look again: the trigger only wakes up, what it saw is not trusted."""
+        self.log.info("Looking again: %s", event)
+        return self._look(context, event.get("digest") if isinstance(event, dict) else None)
+
+    def _look(self, context: Context, left: str | None) -> Any:
+        """Look once.
+
+        :param left: what the last look left, if a trigger has seen something else since.
+        """
+        current = settings()
         server = StrikeClient(ScaleHook(self.scale_conn_id).client, self.strike_id)
         try:
-            found = look(server, identity(context), found_settings)
+            found = look(server, identity(context), current)
         except ScaleApiError as error:
             if error.status != 404:
                 raise
             # Its creation was rolled back, or it was made in another database: there is nothing to watch.
             self.log.error("%s. If it is gone for good, delete this DAG.", error)
-            self._wait(Look(None, "", "", "", 0, None, False), found_settings)
+            found = Look(None, "", "", digest_of((), ""), 0, None, False)
         if found.due:
             self.log.info("%d files wait to be ingested from %s", found.due, found.directory)
             return found.due
-        self._wait(found, found_settings)
+        # A triggerer that sees another directory than this worker must not wake it up all the time.
+        is_needless = left is not None and left == found.digest and found.is_active
+        self._wait(found, current, delay=3 * current.strike_sweep_interval if is_needless else 0.0)
 
-    def resume(self, context: Context, event: Any = None) -> Any:
-        """Look again: the trigger only wakes up, what it saw is not trusted."""
-        self.log.info("Looking again: %s", event)
-        return self.execute(context)
-
-    def _wait(self, found: Look, current: Settings) -> NoReturn:
+    def _wait(self, found: Look, current: Settings, *, delay: float) -> NoReturn:
         if found.is_active:
             self.log.info("Watching %s", found.directory)
         else:
             self.log.info("The Strike process is not active; waiting until it is switched on")
-        retry_after = found.retry_after if found.is_active else _IDLE.total_seconds()
         self.defer(
             trigger=StrikeTrigger(
                 strike_id=self.strike_id,
@@ -80,7 +88,8 @@ class StrikeSensor(BaseOperator):
                 digest=found.digest,
                 version=found.version,
                 interval=current.strike_sweep_interval,
-                retry_after=retry_after,
+                retry_after=found.retry_after if found.is_active else _IDLE.total_seconds(),
+                delay=delay,
                 scale_conn_id=self.scale_conn_id,
             ),
             method_name="resume",

@@ -43,6 +43,7 @@ class StrikeTrigger(BaseTrigger):
     :param version: of the Strike process's configuration; the trigger fires when the server has another one.
     :param interval: seconds between two sweeps.
     :param retry_after: seconds after which it fires in any case; None for never.
+    :param delay: seconds before the first look at the directory.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class StrikeTrigger(BaseTrigger):
         version: str,
         interval: float,
         retry_after: float | None = None,
+        delay: float = 0.0,
         scale_conn_id: str = CONNECTION_ID,
     ):
         super().__init__()  # type: ignore[no-untyped-call]
@@ -65,6 +67,7 @@ class StrikeTrigger(BaseTrigger):
         self.version = version
         self.interval = interval
         self.retry_after = retry_after
+        self.delay = delay
         self.scale_conn_id = scale_conn_id
         self._sizes: dict[str, int] = {}
         self._is_warned = False
@@ -81,6 +84,7 @@ class StrikeTrigger(BaseTrigger):
                 "version": self.version,
                 "interval": self.interval,
                 "retry_after": self.retry_after,
+                "delay": self.delay,
                 "scale_conn_id": self.scale_conn_id,
             },
         )
@@ -90,10 +94,11 @@ class StrikeTrigger(BaseTrigger):
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(await ScaleHook(self.scale_conn_id).async_client())
             reason = await self.wait(client)
-            yield TriggerEvent({"reason": reason})
+            yield TriggerEvent({"reason": reason, "digest": self.digest})
 
     async def wait(self, client: AsyncScaleClient) -> str:
         """Return, in words, what the sensor should look at."""
+        await asyncio.sleep(self.delay)
         loop = asyncio.get_running_loop()
         give_up = None if self.retry_after is None else loop.time() + self.retry_after
         next_report = loop.time() + self.interval

@@ -65,7 +65,7 @@ def look(server: StrikeServer, task: TaskIdentity, settings: Settings) -> Look:
     """
     answer = server.watch(WatchRequest(task))
     if not answer.is_active:
-        return Look(None, "", answer.version, "", 0, None, False)
+        return Look(None, "", answer.version, digest_of((), ""), 0, None, False)
     configuration = StrikeConfiguration.parse(answer.configuration)
     try:
         path = directory_of(configuration, settings)

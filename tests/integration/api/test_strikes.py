@@ -24,6 +24,8 @@ from scale_airflow.engine.connections import stored_connection
 from scale_airflow.errors import ScaleApiError, WorkspaceError
 from scale_airflow.operators.scale_ingest import ScaleIngestOperator
 from scale_airflow.sensors.strike import StrikeSensor
+from scale_airflow.services.strikes import switch_strike
+from scale_airflow.store.session import transaction
 
 CREATE = "/scale/api/strike/create/"
 RUNTIME = "/scale/api/runtime/strikes"
@@ -239,3 +241,37 @@ def test_no_secret_is_in_what_the_trigger_keeps(
 ) -> None:
     waiting = deferred(StrikeSensor(task_id="watch", strike_id=inbox.strike_id), context(inbox, "watch"))
     assert secret["Authorization"].removeprefix("Bearer ") not in json.dumps(waiting.trigger.serialize())
+
+
+def test_a_triggerer_that_sees_something_else_does_not_wake_the_worker_all_the_time(
+    served: str, inbox: StrikeWorld
+) -> None:
+    sensor = StrikeSensor(task_id="watch", strike_id=inbox.strike_id)
+    given = context(inbox, "watch")
+    waiting = deferred(sensor, given)
+    assert waiting.trigger.delay == 0
+    event = {"reason": "the directory has changed", "digest": waiting.trigger.digest}
+    with pytest.raises(TaskDeferred) as needless:
+        sensor.resume(given, event)
+    assert needless.value.trigger.delay == 30
+    inbox.drop("notes.txt", "content", suffix=SUFFIX)
+    with pytest.raises(TaskDeferred) as needed:
+        sensor.resume(given, event)
+    assert needed.value.trigger.delay == 0
+
+
+def test_a_strike_process_that_is_switched_off_is_left_alone(served: str, inbox: StrikeWorld) -> None:
+    with transaction() as session:
+        switch_strike(session, inbox.strike_id, is_active=False)
+    inbox.drop("a.h5", "content")
+    sensor = StrikeSensor(task_id="watch", strike_id=inbox.strike_id)
+    given = context(inbox, "watch")
+    waiting = deferred(sensor, given)
+    assert waiting.trigger.directory is None
+    assert [path.name for path in inbox.files()] == ["a.h5"]
+    waiting.trigger.interval = 0.05
+    with transaction() as session:
+        switch_strike(session, inbox.strike_id, is_active=True)
+    event = asyncio.run(asyncio.wait_for(fired(waiting.trigger), 20))
+    assert event.payload["reason"] == "the Strike process was changed"
+    assert sensor.resume(given, event.payload) == 1
