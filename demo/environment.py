@@ -34,7 +34,7 @@ def airflow_environment(
     :param scale: options of the section ``[scale]``.
     """
     port = url.rsplit(":", 1)[1]
-    options = {
+    options: dict[str, dict[str, object]] = {
         "core": {
             "auth_manager": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
             "dags_folder": dags_folder,
@@ -72,7 +72,7 @@ def airflow_environment(
         },
         "logging": {"base_log_folder": folder / "airflow" / "logs", "logging_level": "INFO"},
         "usage_data_collection": {"enabled": False},
-        "scale": scale,
+        "scale": dict(scale),
     }
     environment = {
         f"AIRFLOW__{section.upper()}__{name.upper()}": str(value)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -172,7 +172,7 @@ def product_path(installation: Installation, row: dict[str, Any]) -> Path | None
     return next(root.glob(f"**/job_exe_{row['job_exe']['id']}/**/{row['file_name']}"), None)
 
 
-def table(rows: list[tuple[str, ...]], header: tuple[str, ...]) -> str:
+def table(rows: Sequence[tuple[str, ...]], header: tuple[str, ...]) -> str:
     """Lay out rows in columns."""
     every = [header, tuple("-" * len(title) for title in header), *rows]
     widths = [max(len(row[column]) for row in every) for column in range(len(header))]
