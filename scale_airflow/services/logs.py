@@ -8,7 +8,7 @@ import binascii
 import zlib
 from collections.abc import Iterator
 
-from sqlalchemy import func, select
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -31,25 +31,38 @@ def append_log(session: Session, execution_id: int, chunk: LogChunk, max_log_byt
     if chunk.sequence < 0:
         raise InvalidDocument("log chunk", [Fault("/sequence", "is negative; pieces are counted from 0")])
     packed, size = _unpack(chunk.data)
-    kept = session.execute(
-        select(func.coalesce(func.sum(JobLog.size), 0)).where(
-            JobLog.job_exe_id == execution_id, JobLog.stream == stream, JobLog.sequence < chunk.sequence
-        )
-    ).scalar_one()
+    of_stream = JobLog.job_exe_id == execution_id, JobLog.stream == stream
+    # The last piece knows how much there is: however long a job talks, no more than one row is read.
+    last = session.execute(
+        select(JobLog.sequence, JobLog.total)
+        .where(*of_stream)
+        .order_by(JobLog.sequence.desc())
+        .limit(1)
+        .with_for_update()
+    ).one_or_none()
+    kept = last.total if last is not None else 0
     if kept >= max_log_bytes:
         return False
-    session.execute(
+    is_late = last is not None and chunk.sequence < last.sequence
+    added = session.execute(
         insert(JobLog)
         .values(
             job_exe_id=execution_id,
             stream=stream,
             sequence=chunk.sequence,
             size=size,
+            total=kept + size,
             data=packed,
             created=utcnow(),
         )
         .on_conflict_do_nothing()
-    )
+        .returning(JobLog.sequence)
+    ).first()
+    if added is None:
+        return True
+    if is_late and last is not None:
+        behind = update(JobLog).where(*of_stream, JobLog.sequence == last.sequence)
+        session.execute(behind.values(total=kept + size))
     return bool(kept + size < max_log_bytes)
 
 

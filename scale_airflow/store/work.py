@@ -182,19 +182,29 @@ class Job(Base):
 class JobExecution(Base):
     """One try of a job.
 
-    ``task_instance_id`` is the id of Airflow's task instance of this very try, once it has claimed the
+    ``task_instance_id`` is the id of Airflow's task instance of this very try, once it has asked for the
     execution; ``token_sha256`` is what the claim handed out, hashed. Both are set by the claim alone.
+
+    While it is QUEUED, ``reserved`` is when room on the node was reserved for it, ``asked`` when it last
+    asked in vain, and ``asks_for`` what it lacks: room on the ``node``, or a place of its ``type``.
     """
 
     __tablename__ = "scale_job_execution"
     __table_args__ = (
         CheckConstraint("status IN ('QUEUED', 'RUNNING', 'FAILED', 'COMPLETED', 'CANCELED')", name="status"),
+        CheckConstraint("asks_for IN ('node', 'type')", name="asks_for"),
         UniqueConstraint("job_id", "exe_num"),
         Index(None, "last_modified", "id"),
         Index(None, "status", "last_modified"),
         Index(None, "node_id", "last_modified"),
         Index(
             "ix_scale_job_execution_running", "node_id", "job_id", postgresql_where=text("status = 'RUNNING'")
+        ),
+        Index(
+            "ix_scale_job_execution_room",
+            "node_id",
+            "job_id",
+            postgresql_where=text("status = 'RUNNING' OR reserved IS NOT NULL OR asked IS NOT NULL"),
         ),
         Index(
             "ix_scale_job_execution_system_errors",
@@ -219,6 +229,8 @@ class JobExecution(Base):
     backend: Mapped[OptionalText]
     output_path: Mapped[OptionalText]
     reserved: Mapped[OptionalMoment]
+    asked: Mapped[OptionalMoment]
+    asks_for: Mapped[OptionalText]
     last_beat: Mapped[OptionalMoment]
     stop_requested: Mapped[OptionalMoment]
     pre_started: Mapped[OptionalMoment]
@@ -251,7 +263,10 @@ class JobExecution(Base):
 
 
 class JobLog(Base):
-    """A compressed piece of what an execution wrote to stdout (1) or stderr (2), in order."""
+    """A compressed piece of what an execution wrote to stdout (1) or stderr (2), in order.
+
+    ``size`` is the piece's, unpacked, in bytes; ``total``, of the last piece, that of all that were kept.
+    """
 
     __tablename__ = "scale_job_log"
 
@@ -259,6 +274,7 @@ class JobLog(Base):
     stream: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
     sequence: Mapped[int] = mapped_column(Integer, primary_key=True)
     size: Mapped[int] = mapped_column(Integer)
+    total: Mapped[int] = mapped_column(BigInteger)
     data: Mapped[bytes] = mapped_column(LargeBinary)
     created: Mapped[Created]
 

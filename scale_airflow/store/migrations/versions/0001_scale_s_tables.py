@@ -308,6 +308,8 @@ def upgrade() -> None:
     sa.Column('backend', sa.Text(), nullable=True),
     sa.Column('output_path', sa.Text(), nullable=True),
     sa.Column('reserved', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('asked', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('asks_for', sa.Text(), nullable=True),
     sa.Column('last_beat', sa.DateTime(timezone=True), nullable=True),
     sa.Column('stop_requested', sa.DateTime(timezone=True), nullable=True),
     sa.Column('pre_started', sa.DateTime(timezone=True), nullable=True),
@@ -333,6 +335,7 @@ def upgrade() -> None:
     sa.Column('started', sa.DateTime(timezone=True), nullable=True),
     sa.Column('ended', sa.DateTime(timezone=True), nullable=True),
     sa.Column('last_modified', sa.DateTime(timezone=True), nullable=False),
+    sa.CheckConstraint("asks_for IN ('node', 'type')", name=op.f('ck_scale_job_execution_asks_for')),
     sa.CheckConstraint("status IN ('QUEUED', 'RUNNING', 'FAILED', 'COMPLETED', 'CANCELED')", name=op.f('ck_scale_job_execution_status')),
     sa.ForeignKeyConstraint(['error_id'], ['scale_error.id'], name=op.f('fk_scale_job_execution_error_id')),
     sa.ForeignKeyConstraint(['job_id'], ['scale_job.id'], name=op.f('fk_scale_job_execution_job_id')),
@@ -343,6 +346,7 @@ def upgrade() -> None:
     op.create_index(op.f('ix_scale_job_execution_error_id'), 'scale_job_execution', ['error_id'], unique=False)
     op.create_index(op.f('ix_scale_job_execution_last_modified_id'), 'scale_job_execution', ['last_modified', 'id'], unique=False)
     op.create_index(op.f('ix_scale_job_execution_node_id_last_modified'), 'scale_job_execution', ['node_id', 'last_modified'], unique=False)
+    op.create_index('ix_scale_job_execution_room', 'scale_job_execution', ['node_id', 'job_id'], unique=False, postgresql_where=sa.text("status = 'RUNNING' OR reserved IS NOT NULL OR asked IS NOT NULL"))
     op.create_index('ix_scale_job_execution_running', 'scale_job_execution', ['node_id', 'job_id'], unique=False, postgresql_where=sa.text("status = 'RUNNING'"))
     op.create_index(op.f('ix_scale_job_execution_status_last_modified'), 'scale_job_execution', ['status', 'last_modified'], unique=False)
     op.create_index('ix_scale_job_execution_system_errors', 'scale_job_execution', ['node_id', 'ended'], unique=False, postgresql_where=sa.text("status = 'FAILED'"))
@@ -432,6 +436,7 @@ def upgrade() -> None:
     sa.Column('stream', sa.SmallInteger(), nullable=False),
     sa.Column('sequence', sa.Integer(), nullable=False),
     sa.Column('size', sa.Integer(), nullable=False),
+    sa.Column('total', sa.BigInteger(), nullable=False),
     sa.Column('data', sa.LargeBinary(), nullable=False),
     sa.Column('created', sa.DateTime(timezone=True), nullable=False),
     sa.ForeignKeyConstraint(['job_exe_id'], ['scale_job_execution.id'], name=op.f('fk_scale_job_log_job_exe_id')),
@@ -551,6 +556,7 @@ def downgrade() -> None:
     op.drop_index('ix_scale_job_execution_system_errors', table_name='scale_job_execution', postgresql_where=sa.text("status = 'FAILED'"))
     op.drop_index(op.f('ix_scale_job_execution_status_last_modified'), table_name='scale_job_execution')
     op.drop_index('ix_scale_job_execution_running', table_name='scale_job_execution', postgresql_where=sa.text("status = 'RUNNING'"))
+    op.drop_index('ix_scale_job_execution_room', table_name='scale_job_execution', postgresql_where=sa.text("status = 'RUNNING' OR reserved IS NOT NULL OR asked IS NOT NULL"))
     op.drop_index(op.f('ix_scale_job_execution_node_id_last_modified'), table_name='scale_job_execution')
     op.drop_index(op.f('ix_scale_job_execution_last_modified_id'), table_name='scale_job_execution')
     op.drop_index(op.f('ix_scale_job_execution_error_id'), table_name='scale_job_execution')
