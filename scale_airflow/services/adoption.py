@@ -16,7 +16,7 @@ from scale_airflow.execution.order import ClaimRequest
 from scale_airflow.services.events import record_event
 from scale_airflow.services.queue import Address, queue_job, queue_recipe
 from scale_airflow.services.recipe_types import ensure_recipe_type
-from scale_airflow.store.models import JobTypeRevision, Recipe, RecipeTypeRevision
+from scale_airflow.store.models import Job, JobTypeRevision, RecipeTypeRevision
 
 
 def adopt(session: Session, request: ClaimRequest) -> None:
@@ -30,7 +30,7 @@ def adopt(session: Session, request: ClaimRequest) -> None:
     key = f"scale-adopt {request.dag_id} {request.run_id}"
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
     done = session.execute(
-        select(Recipe.id).where(Recipe.dag_id == request.dag_id, Recipe.run_id == request.run_id)
+        select(Job.id).where(Job.dag_id == request.dag_id, Job.run_id == request.run_id).limit(1)
     ).scalar()
     if done is not None:
         return
@@ -69,6 +69,11 @@ def adopt(session: Session, request: ClaimRequest) -> None:
 def _recipe_revision(session: Session, request: ClaimRequest) -> RecipeTypeRevision | None:
     if request.definition is not None:
         brought = request.definition
+        missing = [key for key in ("name", "version", "definition") if key not in brought]
+        if missing:
+            raise InvalidRequest(
+                f"What task {request.task_id} brings to be adopted lacks {', '.join(missing)}."
+            )
         return ensure_recipe_type(
             session,
             name=brought["name"],

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from scale_airflow.definitions.geometry import footprint
@@ -19,7 +20,10 @@ from scale_airflow.definitions.results_manifest import read_time
 from scale_airflow.errors import Fault, InvalidDocument, WorkspaceError
 from scale_airflow.execution.order import CompletionReport, ReportedFile, ReportedOutput, ReportedParse
 from scale_airflow.services import facts, triggers
+from scale_airflow.services.lookup import lock_name
 from scale_airflow.store.models import FileAncestry, Job, JobExecution, JobInputFile, ScaleFile, utcnow
+
+_TAG = re.compile(r"[a-zA-Z0-9\-_ ]+")
 
 
 def store_products(
@@ -32,7 +36,7 @@ def store_products(
     """
     interface = facts.interface_of(job.job_type_rev)
     data = JobData.parse(job.data)
-    _check_outputs(report.outputs, interface, data, execution)
+    _check_report(session, report, interface, data, execution)
     inputs = _input_files(session, job)
     is_operational = job.job_type.is_operational and all(
         file.is_operational for file in inputs if file.kind == "PRODUCT"
@@ -56,6 +60,8 @@ def store_products(
 
 def publish(session: Session, job: Job, execution: JobExecution) -> None:
     """Publish the products of a completed execution; the same work's earlier ones are superseded."""
+    # The same work may complete twice at this moment: the second sees what the first has published.
+    lock_name(session, "work", str(job.job_type_id), job.input_signature or "")
     now = execution.ended or utcnow()
     session.execute(
         update(ScaleFile)
@@ -85,20 +91,43 @@ def apply_parse_results(
     Results for files that are not source inputs of the job are ignored; of several for one file the first
     counts and a warning is kept with the execution.
     """
-    sources = {file.file_name: file for file in reversed(_input_files(session, job)) if file.kind == "SOURCE"}
-    done: set[str] = set()
+    by_name: dict[str, ReportedParse] = {}
     for result in results:
-        source = sources.get(result.filename)
-        if source is None:
-            continue
-        if result.filename in done:
+        if by_name.setdefault(result.filename, result) is not result:
             text = f"parse_results name {result.filename!r} more than once: the first counts"
             execution.warnings = [*execution.warnings, text]
-            continue
-        done.add(result.filename)
-        _parse_source(source, result)
-        session.flush()
-        triggers.evaluate_parse(session, source_file=source, job_exe=execution)
+    sources = _lock_sources(session, job, by_name)
+    if not sources:
+        return
+    rules = triggers.active_rules(session, "PARSE")
+    for name, result in by_name.items():
+        source = sources.get(name)
+        if source is not None:
+            _parse_source(source, result)
+            session.flush()
+            triggers.evaluate_parse(session, source_file=source, job_exe=execution, rules=rules)
+
+
+def _lock_sources(session: Session, job: Job, names: Collection[str]) -> dict[str, ScaleFile]:
+    """Return the job's source files of these names as they are now, locked in the order of their ids.
+
+    Other jobs may find something out about the same files at this moment. Of two with one name the first
+    counts.
+    """
+    if not names:
+        return {}
+    rows = session.scalars(
+        select(ScaleFile)
+        .where(
+            ScaleFile.id.in_(select(JobInputFile.file_id).where(JobInputFile.job_id == job.id)),
+            ScaleFile.kind == "SOURCE",
+            ScaleFile.file_name.in_(list(names)),
+        )
+        .order_by(ScaleFile.id)
+        .with_for_update(of=ScaleFile, key_share=True)
+        .execution_options(populate_existing=True)
+    ).all()
+    return {file.file_name: file for file in reversed(rows)}
 
 
 def _parse_source(source: ScaleFile, result: ReportedParse) -> None:
@@ -194,9 +223,50 @@ def _link(
     session.flush()
 
 
+def _check_report(
+    session: Session,
+    report: CompletionReport,
+    interface: JobInterface,
+    data: JobData,
+    execution: JobExecution,
+) -> None:
+    faults = _check_outputs(report.outputs, interface, data, execution)
+    for index, result in enumerate(report.parse_results):
+        place = f"/parse_results/{index}"
+        faults += _check_geography(place, result)
+        faults += [
+            Fault(f"{place}/data_types/{number}", f"{tag!r} has other characters than letters, digits, -, _")
+            for number, tag in enumerate(result.data_types)
+            if not _TAG.fullmatch(tag)
+        ]
+    faults = faults or _check_free(session, report.outputs)
+    if faults:
+        raise InvalidDocument("results", faults)
+
+
+def _check_free(session: Session, outputs: Iterable[ReportedOutput]) -> list[Fault]:
+    """Find paths that another file has already: one that was ingested into the execution's own folder."""
+    places = {
+        (file.workspace_id, file.path): f"/outputs/{index}/files/{number}/path"
+        for index, output in enumerate(outputs)
+        for number, file in enumerate(output.files)
+    }
+    if not places:
+        return []
+    taken = session.execute(
+        select(ScaleFile.workspace_id, ScaleFile.file_path).where(
+            tuple_(ScaleFile.workspace_id, ScaleFile.file_path).in_(list(places))
+        )
+    )
+    return [
+        Fault(places[(row.workspace_id, row.file_path)], f"{row.file_path!r} is another file's path already")
+        for row in taken
+    ]
+
+
 def _check_outputs(
     outputs: Iterable[ReportedOutput], interface: JobInterface, data: JobData, execution: JobExecution
-) -> None:
+) -> list[Fault]:
     faults: list[Fault] = []
     declared = {output.name: output for output in interface.outputs}
     seen: set[str] = set()
@@ -218,9 +288,7 @@ def _check_outputs(
                 f"{place}/files/{number}", file, data.outputs[output.name], execution, paths
             )
     missing = [name for name, output in declared.items() if output.required and name not in seen]
-    faults += [Fault("/outputs", f"the required output {name!r} is missing") for name in missing]
-    if faults:
-        raise InvalidDocument("results", faults)
+    return [*faults, *(Fault("/outputs", f"the required output {name!r} is missing") for name in missing)]
 
 
 def _check_file(
@@ -246,14 +314,21 @@ def _check_file(
         elif file.path in paths:
             faults.append(Fault(f"{place}/path", f"{file.path!r} is reported for two outputs"))
     paths.add(file.path)
-    if file.geo_json is not None:
+    if not 0 <= file.file_size < 2**63:
+        faults.append(Fault(f"{place}/file_size", f"{file.file_size} bytes is no size of a file"))
+    return faults + _check_geography(place, file)
+
+
+def _check_geography(place: str, found: ReportedFile | ReportedParse) -> list[Fault]:
+    faults = []
+    if found.geo_json is not None:
         try:
-            footprint(file.geo_json)
+            footprint(found.geo_json)
         except InvalidDocument as error:
             faults += [Fault(f"{place}/geo_json{fault.path}", fault.message) for fault in error.faults]
     for name in ("data_started", "data_ended"):
         try:
-            read_time(getattr(file, name))
+            read_time(getattr(found, name))
         except ValueError:
             faults.append(Fault(f"{place}/{name}", "is not an ISO 8601 date and time"))
     return faults
