@@ -5,25 +5,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
 from scale_airflow.config import Settings
+from scale_airflow.services import room
+from scale_airflow.services.lookup import lock_name
 from scale_airflow.store.models import Job, JobExecution, JobType, Node, Scheduler, utcnow
 
-#: A reservation that nobody came for is room again after this time.
-RESERVATION = timedelta(seconds=60)
+#: A waiting execution asks more often than it is noted that it did.
+_NOTED_ANEW = timedelta(seconds=5)
 #: Beats that an agent may miss before its node counts as offline.
 MISSED_BEATS = 15
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Go, or wait for the reason that is given."""
+    """Go, or wait for the reason that is given.
+
+    :param asks_for: what it waits for in the order of priority: room on the ``node`` or a place of its
+        ``type``.
+    """
 
     go: bool
     reason: str | None = None
+    asks_for: Literal["node", "type"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +46,12 @@ class Used:
 def find_node(session: Session, *, agent_id: str | None, hostname: str) -> Node | None:
     """Return the node of a worker host and lock it, so that two claims never share the same room."""
     known = Node.slave_id == agent_id if agent_id else and_(Node.hostname == hostname, Node.is_active)
-    return session.scalars(select(Node).where(known).with_for_update()).first()
+    return session.scalars(
+        select(Node)
+        .where(known)
+        .with_for_update(of=Node, key_share=True)
+        .execution_options(populate_existing=True)
+    ).first()
 
 
 def is_online(node: Node, settings: Settings) -> bool:
@@ -51,13 +64,13 @@ def admit(
     session: Session,
     *,
     job: Job,
-    job_type: JobType,
     execution: JobExecution,
     node: Node | None,
     hostname: str,
     settings: Settings,
 ) -> Decision:
     """Decide whether an execution may start on a node now (the caller holds the node's lock)."""
+    job_type = job.job_type
     scheduler = session.get(Scheduler, 1)
     if scheduler is not None and scheduler.is_paused:
         return Decision(False, "The scheduler is paused.")
@@ -67,31 +80,35 @@ def admit(
     if refused:
         return Decision(False, refused)
     assert node is not None
+    me = room.Claimant(execution.id, job.id, job.priority, execution.queued, room.needs_of(job))
     if job_type.max_scheduled is not None:
-        running = _running_of_type(session, job_type, execution)
-        if running >= job_type.max_scheduled:
-            return Decision(
-                False,
-                f"{running} jobs of type {job_type.name} {job_type.version} run, which is its max_scheduled.",
-            )
-    return _room(session, job, execution, node)
+        # Claims on several nodes take turns: together they start no more than this.
+        lock_name(session, "places of a job type", str(job_type.id))
+        refused = _no_place(session, job_type, me)
+        if refused:
+            return Decision(False, refused, "type")
+    return _room(session, execution, node, me)
 
 
-def used_of(session: Session, node: Node, but: JobExecution | None = None) -> Used:
-    """Return what the running and reserved executions of a node hold, all but one of them."""
-    live = or_(
-        JobExecution.status == "RUNNING",
-        and_(JobExecution.status == "QUEUED", JobExecution.reserved > utcnow() - RESERVATION),
-    )
-    query = select(
-        func.sum(JobExecution.cpus_scheduled),
-        func.sum(JobExecution.mem_scheduled),
-        func.sum(JobExecution.disk_total_scheduled),
-    ).where(JobExecution.node_id == node.id, live)
-    if but is not None:
-        query = query.where(JobExecution.id != but.id)
-    cpus, mem, disk = session.execute(query).one()
-    return Used(cpus or 0.0, mem or 0.0, disk or 0.0)
+def note_waiting(execution: JobExecution, node: Node | None, decision: Decision) -> None:
+    """Remember what an execution waits for in vain, so that it is served before those that come after it."""
+    if decision.go or decision.asks_for is None or node is None:
+        if execution.asked is not None:
+            execution.asked, execution.asks_for = None, None
+    elif (
+        execution.asked is None
+        or (execution.node_id, execution.asks_for) != (node.id, decision.asks_for)
+        or utcnow() - execution.asked > _NOTED_ANEW
+    ):
+        execution.asked, execution.asks_for, execution.node_id = utcnow(), decision.asks_for, node.id
+    if not decision.go and execution.reserved is not None:
+        execution.reserved = None
+
+
+def used_of(session: Session, node: Node) -> Used:
+    """Return what the running and reserved executions of a node hold."""
+    holders, _ = room.claimants_on(session, node)
+    return Used(*(sum(holder.needs[index] for holder in holders) for index in range(3)))
 
 
 def _node_refuses(node: Node | None, hostname: str, settings: Settings) -> str | None:
@@ -107,38 +124,32 @@ def _node_refuses(node: Node | None, hostname: str, settings: Settings) -> str |
     return None
 
 
-def _running_of_type(session: Session, job_type: JobType, but: JobExecution) -> int:
-    return session.execute(
-        select(func.count())
-        .select_from(JobExecution)
-        .join(Job, Job.id == JobExecution.job_id)
-        .where(
-            Job.job_type_id == job_type.id,
-            JobExecution.id != but.id,
-            or_(
-                JobExecution.status == "RUNNING",
-                and_(JobExecution.status == "QUEUED", JobExecution.reserved > utcnow() - RESERVATION),
-            ),
-        )
-    ).scalar_one()
+def _no_place(session: Session, job_type: JobType, me: room.Claimant) -> str | None:
+    label = f"type {job_type.name} {job_type.version}"
+    running, before = room.places_of_type(session, job_type, me)
+    if running >= (job_type.max_scheduled or 0):
+        return f"{running} jobs of {label} run, which is its max_scheduled."
+    if before and running + len(before) >= (job_type.max_scheduled or 0):
+        return f"The next place of {label} is kept for job {before[0].job_id}, which is more urgent."
+    return None
 
 
-def _room(session: Session, job: Job, execution: JobExecution, node: Node) -> Decision:
-    used = used_of(session, node, but=execution)
-    disk = job.disk_in_required + job.disk_out_required
-    wishes = (
-        ("CPUs", job.cpus_required, used.cpus, node.cpus),
-        ("MiB of memory", job.mem_required, used.mem_mib, node.mem_mib),
-        ("MiB of disk", disk, used.disk_mib, node.disk_mib),
-    )
-    for what, wanted, _, total in wishes:
-        if wanted > total:
-            return Decision(False, f"It needs {wanted:g} {what}; node {node.hostname} has {total:g} in all.")
-    for what, wanted, taken, total in wishes:
-        if taken + wanted > total:
-            return Decision(
-                False,
-                f"It needs {wanted:g} {what}; node {node.hostname} has {max(total - taken, 0.0):g} of "
-                f"{total:g} free now.",
-            )
+def _room(session: Session, execution: JobExecution, node: Node, me: room.Claimant) -> Decision:
+    holders, waiters = room.claimants_on(session, node, but=execution)
+    total = node.cpus, node.mem_mib, node.disk_mib
+    names = "CPUs", "MiB of memory", "MiB of disk"
+    for what, wanted, there in zip(names, me.needs, total, strict=True):
+        if wanted > there:
+            return Decision(False, f"It needs {wanted:g} {what}; node {node.hostname} has {there:g} in all.")
+    for index, (what, wanted, there) in enumerate(zip(names, me.needs, total, strict=True)):
+        left = there - sum(holder.needs[index] for holder in holders)
+        if wanted > left + 1e-6:
+            free = f"{max(left, 0.0):g} of {there:g} free now"
+            return Decision(False, f"It needs {wanted:g} {what}; node {node.hostname} has {free}.", "node")
+    if execution.reserved is not None and utcnow() - execution.reserved < room.RESERVATION:
+        return Decision(True)
+    first = room.first_served(me, holders, waiters, total)
+    if first is not None:
+        reason = f"Node {node.hostname} keeps room for job {first.job_id}, which comes first."
+        return Decision(False, reason, "node")
     return Decision(True)

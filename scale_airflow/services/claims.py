@@ -20,8 +20,9 @@ from scale_airflow.engine import tasks
 from scale_airflow.errors import Forbidden, InvalidRequest
 from scale_airflow.execution.order import ClaimAnswer, ClaimRequest, Outcome, ReserveAnswer
 from scale_airflow.services import adoption, orders, requeue
-from scale_airflow.services.admission import admit, find_node, is_online
+from scale_airflow.services.admission import Decision, admit, find_node, is_online, note_waiting
 from scale_airflow.services.executions import lose_execution
+from scale_airflow.services.jobs import refuse_start
 from scale_airflow.services.locks import latest_execution, lock_job
 from scale_airflow.services.queue import set_status
 from scale_airflow.store.models import Job, JobExecution, Node, utcnow
@@ -48,27 +49,46 @@ def claim(session: Session, request: ClaimRequest, settings: Settings) -> ClaimA
     execution = latest_execution(session, job)
     if execution is None:
         return ClaimAnswer("over", outcome="failed", reason=_no_execution(job))
+    # Once more, now that nothing of the job changes: while this claim waited for the lock, the task may have
+    # moved on to its next try, whose token would be taken away.
+    _require_running(session, request)
+    try:
+        with session.begin_nested():
+            return _grant(session, job, execution, request, settings)
+    except InvalidRequest as error:
+        refuse_start(session, job, execution, str(error))
+        return ClaimAnswer("over", outcome="failed", reason=str(error))
+
+
+def _grant(
+    session: Session, job: Job, execution: JobExecution, request: ClaimRequest, settings: Settings
+) -> ClaimAnswer:
+    """Give the execution to the try that asks, or say why it waits.
+
+    :raises InvalidRequest: if the job's type can't run any more.
+    """
     if execution.status == "RUNNING":
-        held = _continue(session, job, execution, request, task_instance_id, settings)
-        if held is not None:
-            return held
+        node = session.get(Node, execution.node_id) if execution.node_id else None
+        if _goes_on(execution, node, request):
+            return _go_on(session, job, execution, request, settings)
+        reason = _held_elsewhere(execution, node, settings)
+        if reason is not None:
+            job.why = reason
+            return ClaimAnswer("wait", reason=reason)
+        lose_execution(session, job, execution, "Its worker is gone.", error_name="node-lost")
         session.flush()
-        return claim(session, request, settings)
-    node = find_node(session, agent_id=request.agent_id, hostname=request.hostname)
-    decision = admit(
-        session,
-        job=job,
-        job_type=job.job_type,
-        execution=execution,
-        node=node,
-        hostname=request.hostname,
-        settings=settings,
-    )
+        latest = latest_execution(session, job)
+        over = _over(job)
+        if over is not None or latest is None:
+            return over or ClaimAnswer("over", outcome="failed", reason=_no_execution(job))
+        execution = latest
+    node, decision = _ask(session, job, execution, request, settings)
     if not decision.go:
-        job.why = decision.reason
+        # Should Airflow wake this very try up while it is canceled, that is not taken for a user's clear.
+        execution.task_instance_id = uuid.UUID(request.task_instance_id)
         return ClaimAnswer("wait", reason=decision.reason)
     assert node is not None
-    return _go(session, job, execution, node, request, task_instance_id, settings)
+    return _go(session, job, execution, node, request, settings)
 
 
 def reserve(session: Session, request: ClaimRequest, settings: Settings) -> ReserveAnswer:
@@ -81,25 +101,32 @@ def reserve(session: Session, request: ClaimRequest, settings: Settings) -> Rese
         return ReserveAnswer(True)
     job = lock_job(session, job_id)
     execution = latest_execution(session, job)
+    if execution is not None and execution.status == "RUNNING":
+        node = session.get(Node, execution.node_id) if execution.node_id else None
+        reason = None if _goes_on(execution, node, request) else _held_elsewhere(execution, node, settings)
+        return ReserveAnswer(reason is None, reason)
     if job.status != "QUEUED" or execution is None or execution.status != "QUEUED":
         return ReserveAnswer(True)
-    node = find_node(session, agent_id=request.agent_id, hostname=request.hostname)
-    decision = admit(
-        session,
-        job=job,
-        job_type=job.job_type,
-        execution=execution,
-        node=node,
-        hostname=request.hostname,
-        settings=settings,
-    )
-    if job.why != decision.reason:
-        job.why = decision.reason
+    node, decision = _ask(session, job, execution, request, settings)
     if not decision.go or node is None:
         return ReserveAnswer(False, decision.reason)
     _schedule(execution, job, node)
     execution.reserved = utcnow()
     return ReserveAnswer(True)
+
+
+def _ask(
+    session: Session, job: Job, execution: JobExecution, request: ClaimRequest, settings: Settings
+) -> tuple[Node | None, Decision]:
+    """Ask for room on the host, and remember who waits for it, and why."""
+    node = find_node(session, agent_id=request.agent_id, hostname=request.hostname)
+    decision = admit(
+        session, job=job, execution=execution, node=node, hostname=request.hostname, settings=settings
+    )
+    if job.why != decision.reason:
+        job.why = decision.reason
+    note_waiting(execution, node, decision)
+    return node, decision
 
 
 def _require_running(session: Session, request: ClaimRequest) -> uuid.UUID:
@@ -187,41 +214,44 @@ def _no_execution(job: Job) -> str:
     return f"Job {job.id} is {job.status}: the jobs that it depends on have not completed in Scale."
 
 
-def _continue(
-    session: Session,
-    job: Job,
-    execution: JobExecution,
-    request: ClaimRequest,
-    task_instance_id: uuid.UUID,
-    settings: Settings,
-) -> ClaimAnswer | None:
-    """The execution runs already: for this very try, for one that died on this host, or for a lost one."""
-    node = session.get(Node, execution.node_id) if execution.node_id else None
+def _goes_on(execution: JobExecution, node: Node | None, request: ClaimRequest) -> bool:
+    """Say whether a running execution is the asking try's own, or that of one that died on the same host.
+
+    Its container may still run there: the new try finds it by its label and goes on with it. One that is
+    being stopped already is past that.
+    """
+    if execution.stop_requested is not None:
+        return False
     same_host = node is not None and (
         node.slave_id == request.agent_id if request.agent_id else node.hostname == request.hostname
     )
-    if same_host or execution.task_instance_id == task_instance_id:
-        # Its container may still run here: the new try finds it by its label and goes on with it.
-        execution.task_instance_id, execution.try_number = task_instance_id, request.try_number
-        token = _new_token(execution)
-        return ClaimAnswer(
-            "go", order=orders.order_of(session, job, execution, token, settings, continues=True)
-        )
-    if node is not None and node.is_active and is_online(node, settings):
+    return same_host or str(execution.task_instance_id) == request.task_instance_id
+
+
+def _go_on(
+    session: Session, job: Job, execution: JobExecution, request: ClaimRequest, settings: Settings
+) -> ClaimAnswer:
+    execution.task_instance_id = uuid.UUID(request.task_instance_id)
+    execution.try_number = request.try_number
+    token = _new_token(execution)
+    return ClaimAnswer("go", order=orders.order_of(session, job, execution, token, settings, continues=True))
+
+
+def _held_elsewhere(execution: JobExecution, node: Node | None, settings: Settings) -> str | None:
+    """Say why a running execution can't be given up yet, or None if its worker counts as lost."""
+    if node is None or node.last_offer is None:
+        return None
+    if is_online(node, settings):
         # The agent there kills what still runs, and says so with its next beat.
         execution.stop_requested = execution.stop_requested or utcnow()
-        job.why = f"Its last try is being stopped on node {node.hostname}."
-        return ClaimAnswer("wait", reason=job.why)
-    if node is not None and node.last_offer is not None:
-        silent = (utcnow() - node.last_offer).total_seconds()
-        if silent < settings.node_lost_timeout:
-            job.why = (
-                f"Its last try may still run on node {node.hostname}, which has been silent for "
-                f"{silent:.0f} of {settings.node_lost_timeout:g} seconds."
-            )
-            return ClaimAnswer("wait", reason=job.why)
-    lose_execution(session, execution, "Its worker is gone.", error_name="node-lost")
-    return None
+        return f"Its last try is being stopped on node {node.hostname}."
+    silent = (utcnow() - node.last_offer).total_seconds()
+    if silent >= settings.node_lost_timeout:
+        return None
+    return (
+        f"Its last try may still run on node {node.hostname}, which has been silent for "
+        f"{silent:.0f} of {settings.node_lost_timeout:g} seconds."
+    )
 
 
 def _go(
@@ -230,7 +260,6 @@ def _go(
     execution: JobExecution,
     node: Node,
     request: ClaimRequest,
-    task_instance_id: uuid.UUID,
     settings: Settings,
 ) -> ClaimAnswer:
     now = utcnow()
@@ -239,9 +268,9 @@ def _go(
     execution.started = now
     execution.last_beat = now
     execution.reserved = None
-    execution.task_instance_id, execution.try_number = task_instance_id, request.try_number
+    execution.task_instance_id = uuid.UUID(request.task_instance_id)
+    execution.try_number = request.try_number
     job.started = now
-    job.why = None
     set_status(job, "RUNNING")
     token = _new_token(execution)
     session.flush()

@@ -25,11 +25,13 @@ from scale_airflow.execution.order import (
 )
 from scale_airflow.services import products
 from scale_airflow.services.jobs import complete_job, end_execution, error_named, retry_or_fail
-from scale_airflow.services.locks import lock_job
+from scale_airflow.services.locks import lock_execution, lock_job
 from scale_airflow.services.node_health import pause_if_failing
 from scale_airflow.store.models import Job, JobExecution, utcnow
 
 _BIGGEST_ID = 2**63 - 1
+#: Errors of executions that were given up here, so that no report of theirs ever counted.
+_GIVEN_UP = ("mesos-lost", "node-lost", "scheduler-lost")
 
 
 def authenticate(session: Session, execution_id: int, token: str) -> None:
@@ -43,6 +45,10 @@ def authenticate(session: Session, execution_id: int, token: str) -> None:
         stored = session.execute(
             select(JobExecution.token_sha256).where(JobExecution.id == execution_id)
         ).scalar()
+    _require_token(execution_id, stored, token)
+
+
+def _require_token(execution_id: int, stored: str | None, token: str) -> None:
     given = hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
     if stored is None or not hmac.compare_digest(stored, given):
         raise Forbidden(f"This token is not that of job execution {execution_id}.")
@@ -50,9 +56,9 @@ def authenticate(session: Session, execution_id: int, token: str) -> None:
 
 def beat(session: Session, execution_id: int, report: BeatReport) -> BeatAnswer:
     """Record that an execution is alive and how far it is; say whether it goes on."""
-    execution = session.scalars(
-        select(JobExecution).where(JobExecution.id == execution_id).with_for_update()
-    ).one()
+    execution = lock_execution(session, execution_id)
+    if execution is None:
+        raise NotFound(f"There is no job execution {execution_id}.")
     if execution.status != "RUNNING":
         return BeatAnswer(False, execution.message or f"The execution is {execution.status}.")
     if execution.stop_requested is not None:
@@ -64,14 +70,20 @@ def beat(session: Session, execution_id: int, report: BeatReport) -> BeatAnswer:
     return BeatAnswer(True)
 
 
-def complete(session: Session, execution_id: int, report: CompletionReport) -> ReportAnswer:
+def complete(
+    session: Session, execution_id: int, report: CompletionReport, token: str | None = None
+) -> ReportAnswer:
     """Commit what an execution produced: products, parse results and what follows from them, all at once.
 
     A report whose results the job's interface forbids is a failure of the job (error ``unknown``).
+
+    :param token: what the report came with. It is checked once more: a new try may have claimed the execution
+        while the report waited for its turn.
+    :raises Forbidden: if the token is another one by now.
     """
-    job, execution = _locked(session, execution_id)
+    job, execution = _locked(session, execution_id, token)
     if execution.status != "RUNNING":
-        return _late(execution, "done" if execution.status == "COMPLETED" else "ignored")
+        return _answer_again(job, execution)
     _set_times(execution, report.times)
     execution.job_exit_code = report.exit_code
     execution.environment = report.environment
@@ -95,11 +107,17 @@ def _commit_results(session: Session, job: Job, execution: JobExecution, report:
     session.flush()
 
 
-def fail(session: Session, execution_id: int, report: FailureReport) -> ReportAnswer:
-    """Record a failed execution; say whether the job is retried."""
-    job, execution = _locked(session, execution_id)
+def fail(
+    session: Session, execution_id: int, report: FailureReport, token: str | None = None
+) -> ReportAnswer:
+    """Record a failed execution; say whether the job is retried.
+
+    :param token: as for :func:`complete`.
+    :raises Forbidden: if the token is another one by now.
+    """
+    job, execution = _locked(session, execution_id, token)
     if execution.status != "RUNNING":
-        return _late(execution, "ignored")
+        return _answer_again(job, execution)
     _set_times(execution, report.times)
     execution.job_exit_code = report.exit_code
     execution.environment = report.environment
@@ -109,32 +127,34 @@ def fail(session: Session, execution_id: int, report: FailureReport) -> ReportAn
 
 
 def lose_execution(
-    session: Session, execution: JobExecution, message: str, *, error_name: str = "mesos-lost"
-) -> ReportAnswer:
-    """End an execution whose worker can't report any more, as a system error."""
-    job, locked = _locked(session, execution.id)
-    if locked.status != "RUNNING":
-        return _late(locked, "ignored")
-    return _fail(session, job, locked, error_name, message)
+    session: Session, job: Job, execution: JobExecution, message: str, *, error_name: str = "mesos-lost"
+) -> None:
+    """End a running execution whose worker can't report any more, as a system error; both are locked."""
+    _fail(session, job, execution, error_name, message)
 
 
-def _locked(session: Session, execution_id: int) -> tuple[Job, JobExecution]:
+def _locked(session: Session, execution_id: int, token: str | None) -> tuple[Job, JobExecution]:
     job_id = session.execute(select(JobExecution.job_id).where(JobExecution.id == execution_id)).scalar()
     if job_id is None:
         raise NotFound(f"There is no job execution {execution_id}.")
     job = lock_job(session, job_id)
-    execution = session.scalars(
-        select(JobExecution)
-        .where(JobExecution.id == execution_id)
-        .with_for_update(of=JobExecution)
-        .execution_options(populate_existing=True)
-    ).one()
+    execution = lock_execution(session, execution_id)
+    assert execution is not None
+    if token is not None:
+        _require_token(execution_id, execution.token_sha256, token)
     return job, execution
 
 
-def _late(execution: JobExecution, decision: str) -> ReportAnswer:
+def _answer_again(job: Job, execution: JobExecution) -> ReportAnswer:
+    """Answer a report on an execution that is over as the first one was: its answer may have got lost."""
     text = f"Job execution {execution.id} is {execution.status} already."
-    return ReportAnswer("done" if decision == "done" else "ignored", text)
+    if execution.status == "COMPLETED":
+        return ReportAnswer("done", text)
+    if execution.status != "FAILED" or (execution.error is not None and execution.error.name in _GIVEN_UP):
+        return ReportAnswer("ignored", text)
+    if job.num_exes > execution.exe_num:
+        return ReportAnswer("retry", f"{text} Try {job.num_exes} of job {job.id} follows.")
+    return ReportAnswer("failed", f"{text} Job {job.id} is {job.status}.")
 
 
 def _fail(session: Session, job: Job, execution: JobExecution, error_name: str, message: str) -> ReportAnswer:
@@ -166,7 +186,7 @@ def _set_times(execution: JobExecution, times: PhaseTimes) -> None:
 def _moment(name: str, value: str) -> datetime:
     try:
         moment = isoparse(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         moment = None
     if moment is None or moment.tzinfo is None:
         raise InvalidDocument(

@@ -35,7 +35,7 @@ def end_execution(
     execution.ended = utcnow()
     execution.error_id = error.id if error else None
     execution.message = message
-    execution.reserved = None
+    execution.reserved, execution.asked, execution.asks_for = None, None, None
 
 
 def complete_job(session: Session, job: Job, results: JobResults) -> None:
@@ -150,7 +150,10 @@ def follow_recipe(session: Session, recipe: Recipe) -> None:
             job_data = job_data_for(definition, entry.name, interface, data, results)
             files = check_job_data(session, job_data, interface)
         except InvalidDocument as error:
-            _refuse_data(session, job, str(error))
+            # What the parents made does not fit: the job fails with an execution that says so.
+            execution = new_execution(session, job, interface)
+            session.flush()
+            refuse_start(session, job, execution, str(error))
             continue
         make_ready(session, job, job.job_type, interface, job_data, files)
     if all(job.status == "COMPLETED" for job in jobs):
@@ -159,13 +162,12 @@ def follow_recipe(session: Session, recipe: Recipe) -> None:
     session.flush()
 
 
-def _refuse_data(session: Session, job: Job, message: str) -> None:
-    """What the parents made does not fit the job's interface: it fails with an execution that says so."""
-    execution = new_execution(session, job, facts.interface_of(job.job_type_rev))
-    session.flush()
+def refuse_start(session: Session, job: Job, execution: JobExecution, message: str) -> None:
+    """End a locked job whose execution can't even start, in a way that another try would not mend."""
     error = error_named(session, "unknown")
     end_execution(execution, "FAILED", error=error, message=message)
     job.error_id = error.id
+    job.why = None
     job.ended = utcnow()
     set_status(job, "FAILED")
     session.flush()

@@ -9,16 +9,23 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from scale_airflow.config import Settings
+from scale_airflow.errors import Conflict
 from scale_airflow.execution.order import NodeAnswer, NodeBeat
+from scale_airflow.services.admission import is_online
 from scale_airflow.services.executions import lose_execution
+from scale_airflow.services.locks import lock_execution, try_lock_job
+from scale_airflow.services.lookup import lock_name
 from scale_airflow.store.models import JobExecution, Node, utcnow
 
 _BIGGEST_ID = 2**63 - 1
 
 
 def beat(session: Session, report: NodeBeat, settings: Settings) -> NodeAnswer:
-    """Record that a host's agent is alive and what it sees; say what is to be killed and forgotten there."""
-    node = _node_of(session, report)
+    """Record that a host's agent is alive and what it sees; say what is to be killed and forgotten there.
+
+    :raises Conflict: if another agent, which is alive, has the same host's name.
+    """
+    node = _node_of(session, report, settings)
     # Locks are taken in one order everywhere: recipe, job, execution, and the node last.
     _end_what_is_gone(session, node, set(report.executions))
     node.hostname, node.port = report.hostname, report.port
@@ -35,19 +42,40 @@ def beat(session: Session, report: NodeBeat, settings: Settings) -> NodeAnswer:
     return NodeAnswer(node_id=node.id, stop=stop, forget=forget, interval=settings.agent_beat_interval)
 
 
-def _node_of(session: Session, report: NodeBeat) -> Node:
-    node = session.scalars(select(Node).where(Node.slave_id == report.agent_id)).one_or_none()
-    if node is None:
+def _node_of(session: Session, report: NodeBeat, settings: Settings) -> Node:
+    node = _agents_node(session, report)
+    if node is not None and (node.hostname == report.hostname or not node.is_active):
+        return node
+    lock_name(session, "nodes")
+    node = _agents_node(session, report)
+    namesake = session.scalars(
+        select(Node).where(Node.hostname == report.hostname, Node.is_active, Node.slave_id != report.agent_id)
+    ).one_or_none()
+    if namesake is not None and is_online(namesake, settings):
+        raise Conflict(
+            f"The agent {namesake.slave_id} speaks for the host {report.hostname} already. Run one agent a "
+            "host; hosts need different names. An agent that was replaced is forgotten after some seconds."
+        )
+    if node is not None and namesake is not None:
+        # This host has taken the name of one that is gone.
+        namesake.is_active, namesake.archived = False, utcnow()
+        session.flush()
+    elif node is None and namesake is not None:
         # The host is known but its agent lost its id (a new work folder): it is still that node.
-        node = session.scalars(
-            select(Node).where(Node.hostname == report.hostname, Node.is_active)
-        ).one_or_none()
-    if node is None:
+        node = namesake
+        node.slave_id = report.agent_id
+    elif node is None:
         node = Node(slave_id=report.agent_id, hostname=report.hostname, port=report.port)
         session.add(node)
         session.flush()
-    node.slave_id = report.agent_id
+    assert node is not None
     return node
+
+
+def _agents_node(session: Session, report: NodeBeat) -> Node | None:
+    return session.scalars(
+        select(Node).where(Node.slave_id == report.agent_id).execution_options(populate_existing=True)
+    ).one_or_none()
 
 
 def _known(session: Session, ids: Iterable[int]) -> dict[int, JobExecution]:
@@ -72,14 +100,20 @@ def _is_unfinished(execution: JobExecution | None) -> bool:
 
 
 def _end_what_is_gone(session: Session, node: Node, present: set[int]) -> None:
-    """An execution that was to be stopped here, because its try has moved on, and is gone: it is over."""
-    stopping = session.scalars(
-        select(JobExecution).where(
+    """An execution that was to be stopped here, because its try has moved on, and is gone: it is over.
+
+    One whose job somebody else is at is left for the next beat.
+    """
+    stopping = session.execute(
+        select(JobExecution.id, JobExecution.job_id).where(
             JobExecution.node_id == node.id,
             JobExecution.status == "RUNNING",
             JobExecution.stop_requested.is_not(None),
         )
     ).all()
-    for execution in stopping:
-        if execution.id not in present:
-            lose_execution(session, execution, "Its worker died; what it left on the node was removed.")
+    for row in stopping:
+        job = try_lock_job(session, row.job_id) if row.id not in present else None
+        execution = lock_execution(session, row.id) if job is not None else None
+        if job is None or execution is None or execution.status != "RUNNING":
+            continue
+        lose_execution(session, job, execution, "Its worker died; what it left on the node was removed.")

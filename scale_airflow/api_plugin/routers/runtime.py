@@ -13,7 +13,13 @@ from fastapi import APIRouter, Depends, Query
 from starlette.responses import PlainTextResponse
 
 from scale_airflow.api_plugin.replies import Reply
-from scale_airflow.api_plugin.runtime_access import raw_body, read_message, require_secret, require_token
+from scale_airflow.api_plugin.runtime_access import (
+    bearer,
+    raw_body,
+    read_message,
+    require_secret,
+    require_token,
+)
 from scale_airflow.config import settings
 from scale_airflow.execution.order import (
     BeatReport,
@@ -30,6 +36,7 @@ router = APIRouter(prefix="/runtime", tags=["Runtime"], include_in_schema=False)
 
 Body = Annotated[bytes, Depends(raw_body)]
 Execution = Annotated[int, Depends(require_token)]
+Token = Annotated[str, Depends(bearer)]
 _SECRET: list[Any] = [Depends(require_secret)]
 
 
@@ -70,20 +77,20 @@ def beat(execution_id: Execution, body: Body) -> Reply:
 
 
 @router.post("/executions/{execution_id}/complete/")
-def complete(execution_id: Execution, body: Body) -> Reply:
+def complete(execution_id: Execution, token: Token, body: Body) -> Reply:
     """Commit the results of an execution."""
     report = read_message(CompletionReport, body)
     with transaction() as session:
-        answer = executions.complete(session, execution_id, report)
+        answer = executions.complete(session, execution_id, report, token)
     return Reply(answer.to_dict())
 
 
 @router.post("/executions/{execution_id}/fail/")
-def fail(execution_id: Execution, body: Body) -> Reply:
+def fail(execution_id: Execution, token: Token, body: Body) -> Reply:
     """Record that an execution failed; say whether the job is retried."""
     report = read_message(FailureReport, body)
     with transaction() as session:
-        answer = executions.fail(session, execution_id, report)
+        answer = executions.fail(session, execution_id, report, token)
     return Reply(answer.to_dict())
 
 
