@@ -108,7 +108,7 @@ def note_waiting(execution: JobExecution, node: Node | None, decision: Decision)
 def used_of(session: Session, node: Node) -> Used:
     """Return what the running and reserved executions of a node hold."""
     holders, _ = room.claimants_on(session, node)
-    return Used(*(sum(holder.needs[index] for holder in holders) for index in range(3)))
+    return Used(*(sum((holder.needs[index] for holder in holders), 0.0) for index in range(3)))
 
 
 def _node_refuses(node: Node | None, hostname: str, settings: Settings) -> str | None:
