@@ -59,11 +59,8 @@ class LocalDagFiles:
         :raises ValueError: if this is not the name of a generated file.
         """
         _, digest = split_file_name(file_name)
-        try:
-            content = self.path_of(file_name).read_bytes()
-        except FileNotFoundError:
-            return False
-        return content_hash(content).startswith(digest)
+        content = _content_of(self.path_of(file_name))
+        return content is not None and content_hash(content).startswith(digest)
 
     def read(self, file_name: str) -> DagFile:
         """Read a file and check its content.
@@ -71,10 +68,10 @@ class LocalDagFiles:
         :raises ValueError: if this is not the name of a generated file.
         :raises NotFound: if it is missing or damaged.
         """
-        dag_id, _ = split_file_name(file_name)
-        if not self.is_intact(file_name):
+        dag_id, digest = split_file_name(file_name)
+        content = _content_of(self.path_of(file_name))
+        if content is None or not content_hash(content).startswith(digest):
             raise NotFound(f"The generated DAG file {file_name} is missing or damaged")
-        content = self.path_of(file_name).read_bytes()
         return DagFile(dag_id, file_name, content.decode(), content_hash(content))
 
     def show(self, file_name: str) -> None:
@@ -130,10 +127,8 @@ class LocalDagFiles:
         return sorted(name for name in found if _belongs_to(name, dag_id))
 
     def _ignored(self, dag_id: str) -> set[str]:
-        try:
-            return set((self.directory / dag_id / IGNORE_FILE).read_text().splitlines())
-        except FileNotFoundError:
-            return set()
+        content = _content_of(self.directory / dag_id / IGNORE_FILE) or b""
+        return set(content.decode().splitlines())
 
     def _ignore(self, dag_id: str, file_names: Iterable[str]) -> None:
         path = self.directory / dag_id / IGNORE_FILE
@@ -141,7 +136,7 @@ class LocalDagFiles:
         wanted = "".join(f"{name}\n" for name in file_names)
         if not wanted:
             path.unlink(missing_ok=True)
-        elif not path.exists() or path.read_text() != wanted:
+        elif _content_of(path) != wanted.encode():
             _write_file(path, wanted.encode())
 
 
@@ -150,6 +145,14 @@ def _belongs_to(name: str, dag_id: str) -> bool:
         return split_file_name(name)[0] == dag_id
     except ValueError:
         return False
+
+
+def _content_of(path: Path) -> bytes | None:
+    """Read a file that another writer may remove at any moment; None where there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def _write_file(path: Path, content: bytes) -> None:

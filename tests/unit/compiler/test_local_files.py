@@ -8,7 +8,7 @@ import pytest
 from airflow.utils.file import list_py_file_paths
 
 from scale_airflow.compiler.dag_files import DagFile
-from scale_airflow.compiler.local_files import LocalDagFiles
+from scale_airflow.compiler.local_files import IGNORE_FILE, LocalDagFiles
 from scale_airflow.errors import NotFound
 
 # Airflow's own use of pathspec.
@@ -122,6 +122,31 @@ def test_writers_at_once_leave_complete_files_and_nothing_else(files: LocalDagFi
     assert errors == []
     left = {path.name for path in files.path_of(large.file_name).parent.iterdir()}
     assert left == {large.file_name, ".airflowignore"}
+
+
+def test_files_are_shown_and_hidden_at_once(files: LocalDagFiles) -> None:
+    files.write(FIRST)
+    files.write(SECOND)
+    errors: list[BaseException] = []
+    start = threading.Barrier(4)
+    hidden = files.path_of(FIRST.file_name).parent / IGNORE_FILE
+
+    def turn() -> None:
+        try:
+            start.wait()
+            for _ in range(150):
+                files.show(FIRST.file_name)
+                files.hide(FIRST.dag_id)
+                hidden.unlink(missing_ok=True)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=turn) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
 
 
 def test_a_writer_that_dies_leaves_nothing_that_counts(
