@@ -13,6 +13,9 @@ from scale_airflow.errors import Fault, InvalidDocument
 MAX_FAULTS = 200
 """More faults than this are counted, not described: nobody reads them, and describing costs time."""
 
+MAX_COUNTED = 5_000
+"""After so many more nobody counts on: a document of millions of faults would keep a server busy."""
+
 MAX_WARNINGS = 200
 """More warnings than this about one document are left out."""
 
@@ -107,6 +110,11 @@ class Faults:
     def __bool__(self) -> bool:
         return bool(self.found)
 
+    @property
+    def are_enough(self) -> bool:
+        """Say whether looking for more is pointless."""
+        return self.unlisted >= MAX_COUNTED
+
     def add(
         self, path: str, rule: str, message: str, *, near: tuple[str, Iterable[str]] | None = None
     ) -> None:
@@ -147,7 +155,8 @@ class Faults:
         # A document inside another one is looked at twice for what no text may contain.
         ordered = sorted(dict.fromkeys(self.found), key=_Places(document).key)
         if self.unlisted:
-            more = f"{self.unlisted} more {'faults are' if self.unlisted > 1 else 'fault is'} not listed."
+            number = f"{self.unlisted} or" if self.are_enough else f"{self.unlisted}"
+            more = f"{number} more {'faults are' if self.unlisted > 1 else 'fault is'} not listed."
             ordered.append(Fault("", more, "document.too-many-faults"))
         return tuple(ordered)
 

@@ -43,6 +43,8 @@ def explain(schema: Mapping[str, Any], document: Any, faults: Faults) -> None:
     validator = _Validator(schema)
     before: _Error = None
     for error in validator.iter_errors(_printable(document)):
+        if faults.are_enough:
+            return
         # All missing fields are told with the first, and of a value of a wrong type no more than that.
         if not _repeats(before, error) and (error.validator == "type" or _has_its_type(validator, error)):
             for told in _SENTENCES[error.validator](error):

@@ -8,6 +8,7 @@ import math
 import pytest
 
 from scale_airflow.definitions.faults import (
+    MAX_COUNTED,
     MAX_FAULTS,
     Faults,
     describe,
@@ -17,6 +18,7 @@ from scale_airflow.definitions.faults import (
     quote_all,
     with_choice,
 )
+from scale_airflow.definitions.schema_check import compile_schema
 from scale_airflow.errors import Fault, InvalidDocument
 
 
@@ -137,3 +139,12 @@ def test_refusal() -> None:
     faults.add("/a", "r", "M.", near=("ab", ["abc"]))
     with pytest.raises(InvalidDocument, match=r'Invalid job interface: /a: M\. Did you mean "abc"\?'):
         faults.refuse("job-interface", {})
+
+
+def test_counting_ends_too() -> None:
+    faults = Faults()
+    compile_schema({"items": {"type": "integer"}})(["x"] * (MAX_COUNTED * 10), faults)
+    assert faults.are_enough
+    assert faults.unlisted == MAX_COUNTED
+    expected = f"{MAX_COUNTED} or more faults are not listed."
+    assert faults.in_order([])[-1] == Fault("", expected, "document.too-many-faults")
