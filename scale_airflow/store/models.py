@@ -5,7 +5,7 @@ from scale_airflow.store.base import Base, utcnow
 from scale_airflow.store.files import FileAncestry, ScaleFile
 from scale_airflow.store.ingests import INGEST_STATUSES, Ingest, Strike
 from scale_airflow.store.nodes import Node, Scheduler
-from scale_airflow.store.system import ApiToken, DagFileRow
+from scale_airflow.store.system import ApiToken, DagFileRow, Repair
 from scale_airflow.store.types import (
     ErrorModel,
     JobType,
@@ -50,6 +50,7 @@ __all__ = [
     "RecipeType",
     "RecipeTypeJobType",
     "RecipeTypeRevision",
+    "Repair",
     "ScaleFile",
     "Scheduler",
     "Strike",

@@ -10,7 +10,8 @@ from scale_airflow.store.base import Base, Created, Id, LongText, Modified, Opti
 
 
 class Node(Base):
-    """A worker host. ``slave_id`` is its agent's stable id, ``last_offer`` the agent's last beat."""
+    """A worker host. ``slave_id`` is its agent's stable id, ``last_offer`` the agent's last beat, ``stopped``
+    when the agent said that it ends; what still runs on the host goes on without it."""
 
     __tablename__ = "scale_node"
     __table_args__ = (
@@ -29,9 +30,11 @@ class Node(Base):
     cpus: Mapped[float] = mapped_column(Double, default=0.0)
     mem_mib: Mapped[float] = mapped_column(Double, default=0.0)
     disk_mib: Mapped[float] = mapped_column(Double, default=0.0)
+    gpus: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     archived: Mapped[OptionalMoment]
     created: Mapped[Created]
     last_offer: Mapped[OptionalMoment]
+    stopped: Mapped[OptionalMoment]
     last_modified: Mapped[Modified]
 
 

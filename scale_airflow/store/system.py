@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the installation keeps for itself: generated DAG files and long-lived tokens."""
+"""What the installation keeps for itself: generated DAG files, long-lived tokens, and what was repaired."""
 
 from __future__ import annotations
 
-from sqlalchemy import Text
+from sqlalchemy import BigInteger, Index, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from scale_airflow.store.base import Base, Created, Id, LongText, OptionalMoment
+from scale_airflow.store.base import Base, Created, Id, LongText, Moment, OptionalMoment, utcnow
 
 
 class DagFileRow(Base):
@@ -35,3 +35,23 @@ class ApiToken(Base):
     expires: Mapped[OptionalMoment]
     revoked: Mapped[OptionalMoment]
     last_used: Mapped[OptionalMoment]
+
+
+class Repair(Base):
+    """A disagreement with Airflow that was put right: of which job, what it was before and after, and why.
+
+    ``job_id`` and ``job_exe_id`` are no foreign keys: what was repaired may be looked up, and it is never
+    waited for.
+    """
+
+    __tablename__ = "scale_repair"
+    __table_args__ = (Index(None, "occurred", "kind"),)
+
+    id: Mapped[Id]
+    occurred: Mapped[Moment] = mapped_column(default=utcnow)
+    kind: Mapped[LongText]
+    job_id: Mapped[int] = mapped_column(BigInteger)
+    job_exe_id: Mapped[int | None] = mapped_column(BigInteger)
+    before: Mapped[LongText]
+    after: Mapped[LongText]
+    text: Mapped[LongText]

@@ -8,6 +8,7 @@ import uuid
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    Computed,
     Double,
     Index,
     Integer,
@@ -248,6 +249,7 @@ class JobExecution(Base):
     disk_in_scheduled: Mapped[float | None] = mapped_column(Double)
     disk_out_scheduled: Mapped[float | None] = mapped_column(Double)
     disk_total_scheduled: Mapped[float | None] = mapped_column(Double)
+    gpus_scheduled: Mapped[int | None] = mapped_column(Integer)
     results: Mapped[Document] = mapped_column(default=dict)
     results_manifest: Mapped[OptionalDocument]
     warnings: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
@@ -281,19 +283,27 @@ class JobLog(Base):
 
 class QueueEntry(Base):
     """Work that waits for the tick: a recipe or lone job whose run is to be created in Airflow, or a job
-    of an existing run that is to be cleared. ``job_type_ids`` are the types of which one must have room;
-    ``not_before`` holds back what Airflow refused a moment ago."""
+    of an existing run that is to be cleared. ``job_type_ids`` are the types of which one must have room,
+    ``later_type_ids`` those that the recipe comes to later, and ``kind`` stands for both, so that work which
+    can't start is passed over as one, however much there is of it. ``not_before`` holds back what Airflow
+    refused a moment ago."""
 
     __tablename__ = "scale_queue_entry"
     __table_args__ = (
         CheckConstraint("(job_id IS NULL) <> (recipe_id IS NULL)", name="one_of"),
         Index(None, "priority", "queued", "id"),
+        Index(None, "kind", "priority", "queued", "id"),
     )
 
     id: Mapped[Id]
     job_id: Mapped[int | None] = mapped_column(BigInteger, reference("scale_job"), unique=True)
     recipe_id: Mapped[int | None] = mapped_column(BigInteger, reference("scale_recipe"), unique=True)
     job_type_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+    later_type_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), default=list, server_default="{}")
+    kind: Mapped[int] = mapped_column(
+        BigInteger,
+        Computed("hash_array_extended(later_type_ids, hash_array_extended(job_type_ids, 0))", persisted=True),
+    )
     priority: Mapped[int] = mapped_column(Integer)
     queued: Mapped[Moment] = mapped_column(default=utcnow)
     not_before: Mapped[OptionalMoment]
