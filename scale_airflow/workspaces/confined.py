@@ -14,7 +14,9 @@ from types import TracebackType
 from scale_airflow.errors import WorkspaceError
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+# Finds a file without opening it: to open a device can be an act (a watchdog starts, a tape winds back).
+_PLACE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 DIRECTORY_MODE = 0o755
 
 
@@ -55,17 +57,22 @@ class ConfinedDirectory:
 
     Use it as a context manager. ``path`` itself may be a link; who makes one answers for it.
 
+    :param follow: whether it may be. False where somebody else could have put a link in its place.
     :raises MissingPath: if the directory does not exist.
+    :raises UnsafePath: if it is a link, or no directory, and that is not allowed.
     :raises WorkspaceError: if it can't be opened.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, *, follow: bool = True):
         self.path = path
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+            self._fd = os.open(path, flags if follow else _DIRECTORY)
         except FileNotFoundError:
             raise MissingPath(f"The directory {path} does not exist.") from None
         except OSError as error:
+            if not follow and error.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise UnsafePath(f"{path} is a link, or no directory.") from None
             raise WorkspaceError(f"The directory {path} can't be opened: {error.strerror}.") from error
 
     def __enter__(self) -> ConfinedDirectory:
@@ -106,14 +113,20 @@ class ConfinedDirectory:
         """
         with self.parent(relative) as (fd, name):
             try:
-                file = os.open(name, _FILE, dir_fd=fd)
+                place = os.open(name, _PLACE, dir_fd=fd)
             except OSError as error:
                 raise self._explain(error, relative) from error
-        mode = os.fstat(file).st_mode
-        if not stat.S_ISREG(mode):
-            os.close(file)
-            raise UnsafePath(f"{relative!r} in {self.path} is {kind_of(mode)}, not a regular file.")
-        return file
+        try:
+            mode = os.fstat(place).st_mode
+            if stat.S_ISLNK(mode):
+                raise UnsafePath(f"{relative!r} in {self.path} is a link.")
+            if not stat.S_ISREG(mode):
+                raise UnsafePath(f"{relative!r} in {self.path} is {kind_of(mode)}, not a regular file.")
+            return os.open(f"/proc/self/fd/{place}", _FILE)
+        except OSError as error:
+            raise self._explain(error, relative) from error
+        finally:
+            os.close(place)
 
     def _enter(self, fd: int, part: str, relative: str, create: bool) -> int:
         if create:

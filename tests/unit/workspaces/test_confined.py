@@ -108,3 +108,39 @@ def test_descriptors_are_closed(tmp_path: Path) -> None:
                 with pytest.raises(WorkspaceError):
                     directory.open_file(path)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_device_is_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # To open one can be an act: a watchdog starts, a tape winds back. A pipe shows whether it was opened.
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ConfinedDirectory(tmp_path) as directory, pytest.raises(UnsafePath, match="a pipe, not a regular"):
+        writing = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+        try:
+            opened: list[int] = []
+            real = os.open
+
+            def watched(path: object, flags: int, *rest: object, **named: object) -> int:
+                if flags & os.O_PATH == 0 and not flags & os.O_DIRECTORY:
+                    opened.append(flags)
+                return real(path, flags, *rest, **named)  # type: ignore[arg-type]
+
+            monkeypatch.setattr(os, "open", watched)
+            directory.open_file("pipe")
+        finally:
+            os.close(writing)
+    assert opened == []
+
+
+def test_a_directory_that_was_replaced_by_a_link_is_not_entered(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / "here").symlink_to(outside)
+    with ConfinedDirectory(tmp_path / "here"):
+        pass
+    with pytest.raises(UnsafePath, match="a link"):
+        ConfinedDirectory(tmp_path / "here", follow=False)
+    with pytest.raises(MissingPath):
+        ConfinedDirectory(tmp_path / "none", follow=False)
+    with ConfinedDirectory(outside, follow=False):
+        pass
