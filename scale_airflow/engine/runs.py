@@ -20,6 +20,7 @@ from scale_airflow.errors import EngineError
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
     from airflow.utils.state import DagRunState, TaskInstanceState
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
 
@@ -148,14 +149,32 @@ def mark_success(session: Session, *, dag_id: str, run_id: str, task_ids: Collec
 
     :returns: how many task instances changed; 0 if Airflow has no such run.
     """
-    from airflow.utils.state import DagRunState, State, TaskInstanceState
+    from airflow.utils.state import TaskInstanceState
+
+    return _mark(session, dag_id, run_id, TaskInstanceState.SUCCESS, task_ids)
+
+
+def mark_failed(session: Session, *, dag_id: str, run_id: str, task_ids: Collection[str]) -> int:
+    """Record as failed what Scale knows to have come to nothing, whatever Airflow believed.
+
+    A run that was over is looked at again by the scheduler.
+
+    :returns: how many task instances changed; 0 if Airflow has no such run.
+    """
+    from airflow.utils.state import TaskInstanceState
+
+    return _mark(session, dag_id, run_id, TaskInstanceState.FAILED, task_ids)
+
+
+def _mark(
+    session: Session, dag_id: str, run_id: str, state: TaskInstanceState, task_ids: Collection[str]
+) -> int:
+    from airflow.utils.state import DagRunState, State
 
     run = _locked_run(session, dag_id, run_id, missing_ok=True)
     if run is None:
         return 0
-    changed = _end_tasks(
-        session, dag_id, run_id, TaskInstanceState.SUCCESS, task_ids=task_ids, finished_too=True
-    )
+    changed = _end_tasks(session, dag_id, run_id, state, task_ids=task_ids, finished_too=True)
     if changed and run.state in State.finished_dr_states:
         show([dag_id], session)
         run.set_state(DagRunState.QUEUED)
@@ -257,30 +276,46 @@ def _end_tasks(
 ) -> int:
     """Set the state of task instances that are not over (or, on demand, of those with another outcome)."""
     from airflow.models.taskinstance import TaskInstance
-    from airflow.utils.state import State
-    from sqlalchemy import func, or_, update
+    from sqlalchemy import update
 
-    now = datetime.now(timezone.utc)
     statement = update(TaskInstance).where(TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id)
     if task_ids is not None:
         statement = statement.where(TaskInstance.task_id.in_(list(task_ids)))
     if finished_too:
         statement = statement.where(TaskInstance.state.is_distinct_from(state))
     else:
-        unfinished = [known for known in State.unfinished if known is not None]
-        statement = statement.where(or_(TaskInstance.state.is_(None), TaskInstance.state.in_(unfinished)))
-    started = func.coalesce(TaskInstance.start_date, now)
+        statement = statement.where(is_unfinished())
     ended = session.scalars(
-        statement.values(
-            state=state,
-            start_date=started,
-            end_date=now,
-            duration=func.extract("epoch", now - started),
-            next_method=None,
-            next_kwargs=None,
-            trigger_timeout=None,
-        )
+        statement.values(**ending(state))
         .returning(TaskInstance.id)
         .execution_options(synchronize_session="fetch")
     )
     return len(ended.all())
+
+
+def is_unfinished() -> ColumnElement[bool]:
+    """Return the condition that a task instance is not over."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.state import State
+    from sqlalchemy import or_
+
+    unfinished = [known for known in State.unfinished if known is not None]
+    return or_(TaskInstance.state.is_(None), TaskInstance.state.in_(unfinished))
+
+
+def ending(state: TaskInstanceState) -> dict[str, Any]:
+    """Return what an UPDATE sets in task instances that end, all at this moment, in a state."""
+    from airflow.models.taskinstance import TaskInstance
+    from sqlalchemy import func
+
+    now = datetime.now(timezone.utc)
+    started = func.coalesce(TaskInstance.start_date, now)
+    return {
+        "state": state,
+        "start_date": started,
+        "end_date": now,
+        "duration": func.extract("epoch", now - started),
+        "next_method": None,
+        "next_kwargs": None,
+        "trigger_timeout": None,
+    }
