@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, Index, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Index, Integer, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -14,9 +14,11 @@ from scale_airflow.store.base import (
     Id,
     LongText,
     Modified,
+    Moment,
     OptionalMoment,
     OptionalText,
     reference,
+    utcnow,
 )
 from scale_airflow.store.types import JobType, Workspace
 from scale_airflow.store.work import Job, JobExecution
@@ -116,4 +118,46 @@ class FileAncestry(Base):
     recipe_id: Mapped[int | None] = mapped_column(BigInteger, reference("scale_recipe"))
     ancestor_job_id: Mapped[int | None] = mapped_column(BigInteger, reference("scale_job"))
     ancestor_job_exe_id: Mapped[int | None] = mapped_column(BigInteger, reference("scale_job_execution"))
+    created: Mapped[Created]
+
+
+class FileDuty(Base):
+    """Something that is to be done to the files of a workspace, by the node agent of a host that sees it.
+
+    - MOVE: the file ``file_id`` gets its second name ``target``; then its row names that, and this becomes
+    - REMOVE: the file at ``path`` goes, once nothing that was told of it runs any more;
+    - SWEEP: in the folder ``path`` of an execution that is over, every file that belongs to no row goes.
+
+    Nobody else may plan to use ``path`` or ``target`` meanwhile. ``holder`` is the agent's process that is at
+    it until ``held_until``. What was ``done`` is looked at once more at ``not_before``, and forgotten.
+    """
+
+    __tablename__ = "scale_file_duty"
+    __table_args__ = (
+        CheckConstraint("kind IN ('MOVE', 'REMOVE', 'SWEEP')", name="kind"),
+        CheckConstraint(
+            "(kind = 'MOVE') = (target IS NOT NULL) AND (kind <> 'MOVE' OR file_id IS NOT NULL)",
+            name="move_has_target",
+        ),
+        CheckConstraint("(kind = 'SWEEP') = (job_exe_id IS NOT NULL)", name="sweep_has_execution"),
+        Index(None, "not_before"),
+        Index(None, "workspace_id", "path"),
+        Index(None, "workspace_id", "target", postgresql_where=text("target IS NOT NULL")),
+        Index("uq_scale_file_duty_move", "file_id", unique=True, postgresql_where=text("kind = 'MOVE'")),
+    )
+
+    id: Mapped[Id]
+    kind: Mapped[LongText]
+    workspace_id: Mapped[int] = mapped_column(BigInteger, reference("scale_workspace"))
+    path: Mapped[LongText]
+    target: Mapped[OptionalText]
+    file_id: Mapped[int | None] = mapped_column(BigInteger, reference("scale_file"), index=True)
+    job_exe_id: Mapped[int | None] = mapped_column(BigInteger, reference("scale_job_execution"))
+    node_id: Mapped[int | None] = mapped_column(BigInteger, reference("scale_node"))
+    not_before: Mapped[Moment] = mapped_column(default=utcnow)
+    tries: Mapped[int] = mapped_column(Integer, default=0)
+    message: Mapped[OptionalText]
+    holder: Mapped[OptionalText]
+    held_until: Mapped[OptionalMoment]
+    done: Mapped[OptionalMoment]
     created: Mapped[Created]

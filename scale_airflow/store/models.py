@@ -2,7 +2,7 @@
 """All tables under one name: importing this module makes the metadata complete."""
 
 from scale_airflow.store.base import Base, utcnow
-from scale_airflow.store.files import FileAncestry, ScaleFile
+from scale_airflow.store.files import FileAncestry, FileDuty, ScaleFile
 from scale_airflow.store.ingests import INGEST_STATUSES, Ingest, Strike
 from scale_airflow.store.nodes import Node, Scheduler
 from scale_airflow.store.system import ApiToken, DagFileRow, Repair
@@ -37,6 +37,7 @@ __all__ = [
     "DagFileRow",
     "ErrorModel",
     "FileAncestry",
+    "FileDuty",
     "Ingest",
     "Job",
     "JobExecution",

@@ -188,6 +188,7 @@ class JobExecution(Base):
 
     While it is QUEUED, ``reserved`` is when room on the node was reserved for it, ``asked`` when it last
     asked in vain, and ``asks_for`` what it lacks: room on the ``node``, or a place of its ``type``.
+    ``unswept`` counts the claims whose workers may have stored files that no report named.
     """
 
     __tablename__ = "scale_job_execution"
@@ -213,6 +214,11 @@ class JobExecution(Base):
             "ended",
             postgresql_where=text("status = 'FAILED'"),
         ),
+        Index(
+            "ix_scale_job_execution_unswept",
+            "id",
+            postgresql_where=text("unswept > 0 AND status IN ('FAILED', 'COMPLETED', 'CANCELED')"),
+        ),
     )
 
     id: Mapped[Id]
@@ -229,6 +235,7 @@ class JobExecution(Base):
     token_sha256: Mapped[OptionalText]
     backend: Mapped[OptionalText]
     output_path: Mapped[OptionalText]
+    unswept: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     reserved: Mapped[OptionalMoment]
     asked: Mapped[OptionalMoment]
     asks_for: Mapped[OptionalText]

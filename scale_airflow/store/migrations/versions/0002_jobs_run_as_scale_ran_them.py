@@ -27,7 +27,39 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_scale_repair'))
     )
     op.create_index(op.f('ix_scale_repair_occurred_kind'), 'scale_repair', ['occurred', 'kind'], unique=False)
+    op.create_table('scale_file_duty',
+    sa.Column('id', sa.BigInteger(), sa.Identity(always=False), nullable=False),
+    sa.Column('kind', sa.Text(), nullable=False),
+    sa.Column('workspace_id', sa.BigInteger(), nullable=False),
+    sa.Column('path', sa.Text(), nullable=False),
+    sa.Column('target', sa.Text(), nullable=True),
+    sa.Column('file_id', sa.BigInteger(), nullable=True),
+    sa.Column('job_exe_id', sa.BigInteger(), nullable=True),
+    sa.Column('node_id', sa.BigInteger(), nullable=True),
+    sa.Column('not_before', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('tries', sa.Integer(), nullable=False),
+    sa.Column('message', sa.Text(), nullable=True),
+    sa.Column('holder', sa.Text(), nullable=True),
+    sa.Column('held_until', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('done', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('created', sa.DateTime(timezone=True), nullable=False),
+    sa.CheckConstraint("(kind = 'MOVE') = (target IS NOT NULL) AND (kind <> 'MOVE' OR file_id IS NOT NULL)", name=op.f('ck_scale_file_duty_move_has_target')),
+    sa.CheckConstraint("(kind = 'SWEEP') = (job_exe_id IS NOT NULL)", name=op.f('ck_scale_file_duty_sweep_has_execution')),
+    sa.CheckConstraint("kind IN ('MOVE', 'REMOVE', 'SWEEP')", name=op.f('ck_scale_file_duty_kind')),
+    sa.ForeignKeyConstraint(['file_id'], ['scale_file.id'], name=op.f('fk_scale_file_duty_file_id')),
+    sa.ForeignKeyConstraint(['job_exe_id'], ['scale_job_execution.id'], name=op.f('fk_scale_file_duty_job_exe_id')),
+    sa.ForeignKeyConstraint(['node_id'], ['scale_node.id'], name=op.f('fk_scale_file_duty_node_id')),
+    sa.ForeignKeyConstraint(['workspace_id'], ['scale_workspace.id'], name=op.f('fk_scale_file_duty_workspace_id')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_scale_file_duty'))
+    )
+    op.create_index(op.f('ix_scale_file_duty_file_id'), 'scale_file_duty', ['file_id'], unique=False)
+    op.create_index(op.f('ix_scale_file_duty_not_before'), 'scale_file_duty', ['not_before'], unique=False)
+    op.create_index(op.f('ix_scale_file_duty_workspace_id_path'), 'scale_file_duty', ['workspace_id', 'path'], unique=False)
+    op.create_index(op.f('ix_scale_file_duty_workspace_id_target'), 'scale_file_duty', ['workspace_id', 'target'], unique=False, postgresql_where=sa.text('target IS NOT NULL'))
+    op.create_index('uq_scale_file_duty_move', 'scale_file_duty', ['file_id'], unique=True, postgresql_where=sa.text("kind = 'MOVE'"))
+    op.add_column('scale_job_execution', sa.Column('unswept', sa.Integer(), server_default='0', nullable=False))
     op.add_column('scale_job_execution', sa.Column('gpus_scheduled', sa.Integer(), nullable=True))
+    op.create_index('ix_scale_job_execution_unswept', 'scale_job_execution', ['id'], unique=False, postgresql_where=sa.text("unswept > 0 AND status IN ('FAILED', 'COMPLETED', 'CANCELED')"))
     op.add_column('scale_node', sa.Column('gpus', sa.Integer(), server_default='0', nullable=False))
     op.add_column('scale_node', sa.Column('stopped', sa.DateTime(timezone=True), nullable=True))
     op.add_column('scale_queue_entry', sa.Column('later_type_ids', postgresql.ARRAY(sa.BigInteger()), server_default='{}', nullable=False))
@@ -43,7 +75,15 @@ def downgrade() -> None:
     op.drop_column('scale_queue_entry', 'later_type_ids')
     op.drop_column('scale_node', 'stopped')
     op.drop_column('scale_node', 'gpus')
+    op.drop_index('ix_scale_job_execution_unswept', table_name='scale_job_execution', postgresql_where=sa.text("unswept > 0 AND status IN ('FAILED', 'COMPLETED', 'CANCELED')"))
     op.drop_column('scale_job_execution', 'gpus_scheduled')
+    op.drop_column('scale_job_execution', 'unswept')
+    op.drop_index('uq_scale_file_duty_move', table_name='scale_file_duty', postgresql_where=sa.text("kind = 'MOVE'"))
+    op.drop_index(op.f('ix_scale_file_duty_workspace_id_target'), table_name='scale_file_duty', postgresql_where=sa.text('target IS NOT NULL'))
+    op.drop_index(op.f('ix_scale_file_duty_workspace_id_path'), table_name='scale_file_duty')
+    op.drop_index(op.f('ix_scale_file_duty_not_before'), table_name='scale_file_duty')
+    op.drop_index(op.f('ix_scale_file_duty_file_id'), table_name='scale_file_duty')
+    op.drop_table('scale_file_duty')
     op.drop_index(op.f('ix_scale_repair_occurred_kind'), table_name='scale_repair')
     op.drop_table('scale_repair')
     # ### end Alembic commands ###
