@@ -8,6 +8,7 @@ import select
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import update
@@ -18,7 +19,9 @@ from scale_airflow.engine.publishing import claim_origin
 from scale_airflow.errors import InstallationError
 from scale_airflow.services.dispatch import BATCH, CHANNEL, dispatch
 from scale_airflow.services.housekeeping import hide_old_revisions, show_cleared_revisions
-from scale_airflow.services.reconcile import reconcile
+from scale_airflow.services.reconcile import BATCH as REPAIRS
+from scale_airflow.services.reconcile import reconcile, reconcile_ended_runs
+from scale_airflow.services.repairs import prune
 from scale_airflow.store.listening import own_connection
 from scale_airflow.store.models import Scheduler, utcnow
 from scale_airflow.store.session import transaction
@@ -30,6 +33,7 @@ LOCK_KEY = 0x7363616C65
 #: How long to wait before trying again to be the one that ticks, or to reach the database.
 _RETRY_SECONDS = 2.0
 _TIDY_SECONDS = 60.0
+_ENDED_RUNS_SECONDS = 30.0
 
 
 class Tick:
@@ -83,20 +87,24 @@ class Tick:
                     return
                 cursor.execute(f"LISTEN {CHANNEL}")
             log.info("Scale's tick runs in this process")
-            reconciled = tidied = float("-inf")
+            reconciled = looked_back = tidied = float("-inf")
             while not self._stop.is_set():
                 found = settings()
                 _dispatch_all(found)
                 now = time.monotonic()
                 if now - reconciled >= found.reconcile_interval:
+                    _repair_all(reconcile)
                     with transaction() as session:
-                        reconcile(session)
                         show_cleared_revisions(session)
                         _sign(session)
                     reconciled = now
+                if now - looked_back >= _ENDED_RUNS_SECONDS:
+                    _repair_all(reconcile_ended_runs)
+                    looked_back = now
                 if now - tidied >= _TIDY_SECONDS:
                     with transaction() as session:
                         hide_old_revisions(session)
+                        prune(session)
                     tidied = now
                 self._wait_for_work(connection, found.tick_interval)
         finally:
@@ -117,6 +125,14 @@ class Tick:
 def _sign(session: Session) -> None:
     """Note that the queue is looked at, for `airflow scale check`; no change of the scheduler's own state."""
     session.execute(update(Scheduler).values(last_tick=utcnow(), last_modified=Scheduler.last_modified))
+
+
+def _repair_all(look: Callable[[Session], int]) -> None:
+    while True:
+        with transaction() as session:
+            repaired = look(session)
+        if repaired < REPAIRS:
+            return
 
 
 def _dispatch_all(found: Settings) -> None:

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 if TYPE_CHECKING:
-    from sqlalchemy import FromClause
+    from sqlalchemy import ColumnElement, FromClause
     from sqlalchemy.orm import Session
 
 
@@ -49,6 +50,36 @@ class ExecutionTaskState:
     own_is_known: bool
 
 
+#: A task in one of these has been given up, by Airflow or by a user.
+GIVEN_UP = frozenset({"failed", "upstream_failed", "skipped", "removed"})
+#: A task in one of these has yet to start, as one without a state has.
+WAITING = frozenset({"scheduled", "queued", "up_for_retry", "up_for_reschedule", "deferred"})
+_NOTE_LIMIT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class JobTaskState:
+    """The task of a job, of which Airflow believes something else than Scale.
+
+    :param task_ended: when the present try ended, if it did.
+    :param task_changed: when Airflow last changed it.
+    :param run_queued: when its run was last queued; a clear queues it anew.
+    """
+
+    job_id: int
+    run_state: str
+    task_instance_id: UUID
+    task_state: str | None
+    task_ended: datetime | None
+    task_changed: datetime | None
+    run_queued: datetime | None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the task has yet to start."""
+        return self.task_state is None or self.task_state in WAITING
+
+
 def running_try(session: Session, task_instance_id: UUID | str) -> TaskTry | None:
     """Return a task's try if Airflow has it as running now; None if not, or if it was cleared since."""
     from airflow.models.taskinstance import TaskInstance
@@ -72,6 +103,20 @@ def running_try(session: Session, task_instance_id: UUID | str) -> TaskTry | Non
         ).where(TaskInstance.id == identifier, TaskInstance.state == TaskInstanceState.RUNNING)
     ).one_or_none()
     return None if row is None else TaskTry(*row)
+
+
+def unfinished_try(session: Session, task_instance_id: UUID) -> bool:
+    """Say whether Airflow has this try of a task, and it is not over."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.state import State
+    from sqlalchemy import or_, select
+
+    known = [state for state in State.unfinished if state is not None]
+    found = select(TaskInstance.id).where(
+        TaskInstance.id == task_instance_id,
+        or_(TaskInstance.state.is_(None), TaskInstance.state.in_(known)),
+    )
+    return session.execute(found).first() is not None
 
 
 def was_cleared(session: Session, task_instance_id: UUID, *, since: UUID) -> bool:
@@ -152,3 +197,102 @@ def states_of(session: Session, candidates: FromClause) -> list[ExecutionTaskSta
             )
         )
     return states
+
+
+def apart_in_live_runs(session: Session, jobs: FromClause) -> list[JobTaskState]:
+    """Return the tasks of runs that are not over that are not as Scale's jobs are.
+
+    :param jobs: a subquery with the columns ``job_id``, ``status``, ``weight`` (the ``priority_weight`` that
+        its task should have), ``dag_id``, ``run_id`` and ``task_id``.
+    """
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.state import DagRunState
+    from sqlalchemy import and_, or_
+
+    status, state = jobs.c.status, TaskInstance.state
+    starts = or_(state.is_(None), state.in_(sorted(WAITING)))
+    is_apart = or_(
+        and_(status == "PENDING", state.in_(["success", "failed", "skipped", "removed"])),
+        and_(status == "BLOCKED", state == "success"),
+        and_(status.in_(["FAILED", "CANCELED"]), or_(state.is_(None), state.not_in(sorted(GIVEN_UP)))),
+        and_(status == "COMPLETED", or_(starts, state.in_(sorted(GIVEN_UP)))),
+        and_(status.in_(["PENDING", "QUEUED"]), starts, TaskInstance.priority_weight != jobs.c.weight),
+    )
+    return _apart(session, jobs, DagRun._state.in_([DagRunState.QUEUED, DagRunState.RUNNING]), is_apart)
+
+
+def apart_in_ended_runs(session: Session, jobs: FromClause) -> list[JobTaskState]:
+    """Return the tasks of runs that are over that did not end as Scale's jobs did.
+
+    Scale's jobs outlive Airflow's runs: those whose run was deleted are not in the answer.
+
+    :param jobs: as for :func:`apart_in_live_runs`.
+    """
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.state import DagRunState
+    from sqlalchemy import and_
+
+    is_over = DagRun._state.in_([DagRunState.SUCCESS, DagRunState.FAILED])
+    status, state = jobs.c.status, TaskInstance.state
+    # Two queries: each begins at the few jobs, or the few tasks, that came to nothing.
+    return [
+        *_apart(
+            session,
+            jobs,
+            is_over,
+            and_(status.in_(["FAILED", "CANCELED", "BLOCKED"]), state == "success"),
+        ),
+        *_apart(session, jobs, is_over, and_(status == "COMPLETED", state.in_(sorted(GIVEN_UP)))),
+    ]
+
+
+def _apart(
+    session: Session, jobs: FromClause, of_runs: ColumnElement[bool], is_apart: ColumnElement[bool]
+) -> list[JobTaskState]:
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
+    from sqlalchemy import and_, select
+
+    asked = jobs.c
+    rows = session.execute(
+        select(
+            asked.job_id,
+            DagRun._state,
+            TaskInstance.id,
+            TaskInstance.state,
+            TaskInstance.end_date,
+            TaskInstance.updated_at,
+            DagRun.queued_at,
+        )
+        .select_from(jobs)
+        .join(DagRun, and_(DagRun.dag_id == asked.dag_id, DagRun.run_id == asked.run_id))
+        .join(
+            TaskInstance,
+            and_(
+                TaskInstance.dag_id == asked.dag_id,
+                TaskInstance.run_id == asked.run_id,
+                TaskInstance.task_id == asked.task_id,
+                TaskInstance.map_index == -1,
+            ),
+        )
+        .where(of_runs, is_apart)
+        .order_by(asked.job_id)
+    )
+    return [
+        JobTaskState(row[0], str(row[1]), row[2], None if row[3] is None else str(row[3]), *row[4:])
+        for row in rows
+    ]
+
+
+def annotate(session: Session, task_instance_id: UUID, text: str) -> None:
+    """Leave a note at a task's present try, where Airflow's pages show it; an earlier note of it goes."""
+    from airflow.models.taskinstance import TaskInstanceNote
+    from sqlalchemy.dialects.postgresql import insert
+
+    now: Any = {"content": text[:_NOTE_LIMIT], "updated_at": datetime.now(timezone.utc)}
+    statement = insert(TaskInstanceNote).values(
+        ti_id=task_instance_id, user_id=None, created_at=now["updated_at"], **now
+    )
+    session.execute(statement.on_conflict_do_update(index_elements=["ti_id"], set_=now))

@@ -8,7 +8,6 @@ hands out a token for this execution alone, which its reports carry.
 from __future__ import annotations
 
 import hashlib
-import logging
 import secrets
 import uuid
 
@@ -19,16 +18,14 @@ from scale_airflow.config import Settings
 from scale_airflow.engine import tasks
 from scale_airflow.errors import Forbidden, InvalidRequest
 from scale_airflow.execution.order import ClaimAnswer, ClaimRequest, Outcome, ReserveAnswer
-from scale_airflow.services import adoption, orders, requeue
+from scale_airflow.services import adoption, orders
 from scale_airflow.services.admission import Decision, admit, find_node, is_online, note_waiting
+from scale_airflow.services.clears import follow_clear, was_cleared
 from scale_airflow.services.executions import lose_execution
 from scale_airflow.services.jobs import refuse_start
 from scale_airflow.services.locks import latest_execution, lock_job
 from scale_airflow.services.queue import set_status
 from scale_airflow.store.models import Job, JobExecution, Node, utcnow
-
-log = logging.getLogger(__name__)
-
 
 def claim(session: Session, request: ClaimRequest, settings: Settings) -> ClaimAnswer:
     """Give a running task its execution.
@@ -39,9 +36,8 @@ def claim(session: Session, request: ClaimRequest, settings: Settings) -> ClaimA
     """
     task_instance_id = _require_running(session, request)
     job = _job_of(session, request, settings)
-    if job.status in ("FAILED", "CANCELED") and _was_cleared(session, job, task_instance_id):
-        requeue.requeue_cleared(session, job)
-        log.info("Job %s has one more try: its task was cleared in Airflow", job.id)
+    if job.status in ("FAILED", "CANCELED") and was_cleared(session, job, task_instance_id):
+        follow_clear(session, job)
     over = _over(job)
     if over is not None:
         _note_first_to_hear(session, job, task_instance_id)
@@ -171,23 +167,6 @@ def _job_of(session: Session, request: ClaimRequest, settings: Settings) -> Job:
     return lock_job(session, job_id)
 
 
-def _was_cleared(session: Session, job: Job, task_instance_id: uuid.UUID) -> bool:
-    """Say whether the task of a job that ended FAILED or CANCELED runs because it was cleared.
-
-    Airflow also tries a task again whose worker died after it had reported the failure for good: that is no
-    wish for another try of the job.
-    """
-    execution = latest_execution(session, job)
-    earlier = execution.task_instance_id if execution is not None else None
-    if earlier is not None:
-        return tasks.was_cleared(session, task_instance_id, since=earlier)
-    if job.status == "CANCELED":
-        # It was canceled before it started, and its task ended in the same transaction, which may have been
-        # this moment. So if the task still runs, it does so again.
-        return tasks.running_try(session, task_instance_id) is not None
-    return False
-
-
 def _note_first_to_hear(session: Session, job: Job, task_instance_id: uuid.UUID) -> None:
     """Remember which try of the task learns that its job could not even start with what its parents made.
 
@@ -201,10 +180,15 @@ def _note_first_to_hear(session: Session, job: Job, task_instance_id: uuid.UUID)
 
 def _over(job: Job) -> ClaimAnswer | None:
     outcomes: dict[str, Outcome] = {"COMPLETED": "completed", "FAILED": "failed", "CANCELED": "canceled"}
-    if job.status in outcomes:
-        return ClaimAnswer(
-            "over", outcome=outcomes[job.status], reason=f"Job {job.id} is {job.status} already."
+    if job.status == "COMPLETED":
+        reason = (
+            f"Job {job.id} is COMPLETED already and does not run again: its results stay as they are. To "
+            "have the work done once more, queue a new job or recipe with the same data."
         )
+        return ClaimAnswer("over", outcome="completed", reason=reason)
+    if job.status in outcomes:
+        reason = f"Job {job.id} is {job.status} already. Requeue it, or clear its task, for one more try."
+        return ClaimAnswer("over", outcome=outcomes[job.status], reason=reason)
     if job.status in ("PENDING", "BLOCKED"):
         return ClaimAnswer("over", outcome="failed", reason=_no_execution(job))
     return None
