@@ -19,13 +19,24 @@ from scale_airflow.engine import tasks
 from scale_airflow.errors import Forbidden, InvalidRequest
 from scale_airflow.execution.order import ClaimAnswer, ClaimRequest, Outcome, ReserveAnswer
 from scale_airflow.services import adoption, orders
-from scale_airflow.services.admission import Decision, admit, find_node, is_online, note_waiting
+from scale_airflow.services.admission import (
+    Decision,
+    admit,
+    find_node,
+    is_online,
+    may_be_sent,
+    note_sent,
+    note_waiting,
+    other_nodes,
+)
 from scale_airflow.services.clears import follow_clear, was_cleared
 from scale_airflow.services.executions import lose_execution
 from scale_airflow.services.jobs import refuse_start
 from scale_airflow.services.locks import latest_execution, lock_job
 from scale_airflow.services.queue import set_status
+from scale_airflow.services.room import needs_of
 from scale_airflow.store.models import Job, JobExecution, Node, utcnow
+
 
 def claim(session: Session, request: ClaimRequest, settings: Settings) -> ClaimAnswer:
     """Give a running task its execution.
@@ -104,11 +115,33 @@ def reserve(session: Session, request: ClaimRequest, settings: Settings) -> Rese
     if job.status != "QUEUED" or execution is None or execution.status != "QUEUED":
         return ReserveAnswer(True)
     node, decision = _ask(session, job, execution, request, settings)
+    if not decision.go and decision.is_of_node:
+        other = _other_node(session, job, execution, node, settings)
+        if other is not None:
+            _schedule(execution, job, other)
+            execution.reserved = utcnow()
+            note_sent(execution)
+            return ReserveAnswer(True)
     if not decision.go or node is None:
         return ReserveAnswer(False, decision.reason)
     _schedule(execution, job, node)
     execution.reserved = utcnow()
     return ReserveAnswer(True)
+
+
+def _other_node(
+    session: Session, job: Job, execution: JobExecution, node: Node | None, settings: Settings
+) -> Node | None:
+    """Return a node with room for an execution that waits on one where it can't start."""
+    if not may_be_sent(execution):
+        return None
+    for other in other_nodes(session, node, needs_of(job), settings):
+        found = admit(
+            session, job=job, execution=execution, node=other, hostname=other.hostname, settings=settings
+        )
+        if found.go:
+            return other
+    return None
 
 
 def _ask(
@@ -217,6 +250,7 @@ def _go_on(
 ) -> ClaimAnswer:
     execution.task_instance_id = uuid.UUID(request.task_instance_id)
     execution.try_number = request.try_number
+    job.why = None
     token = _new_token(execution)
     return ClaimAnswer("go", order=orders.order_of(session, job, execution, token, settings, continues=True))
 
@@ -268,6 +302,7 @@ def _schedule(execution: JobExecution, job: Job, node: Node) -> None:
     execution.disk_in_scheduled = job.disk_in_required
     execution.disk_out_scheduled = job.disk_out_required
     execution.disk_total_scheduled = job.disk_in_required + job.disk_out_required
+    execution.gpus_scheduled = int(needs_of(job)[3])
 
 
 def _new_token(execution: JobExecution) -> str:

@@ -8,13 +8,10 @@ runs would bury an urgent one. Jobs and recipes therefore wait here, in order of
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-from sqlalchemy import BigInteger, and_, cast, delete, func, literal, or_, select, text, update
-from sqlalchemy.dialects.postgresql import ARRAY, array
+from sqlalchemy import and_, delete, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from scale_airflow.compiler import names
@@ -22,7 +19,8 @@ from scale_airflow.config import Settings
 from scale_airflow.engine import runs
 from scale_airflow.errors import EngineError
 from scale_airflow.services.locks import try_lock_job, try_lock_recipe
-from scale_airflow.store.models import Job, JobType, QueueEntry, Recipe, Scheduler, utcnow
+from scale_airflow.services.window import open_window
+from scale_airflow.store.models import Job, QueueEntry, Recipe, Scheduler, utcnow
 
 CHANNEL = "scale_dispatch"
 #: How many entries one transaction takes: small enough to hold its locks for a moment only.
@@ -48,112 +46,24 @@ def dispatch(session: Session, settings: Settings) -> int:
     scheduler = session.get(Scheduler, 1)
     if scheduler is not None and scheduler.is_paused:
         return 0
-    limits = _limits(session)
-    in_airflow, runnable = _runs_in_airflow(session, limits)
-    room = min(settings.dispatch_window - runnable, settings.max_active_runs_total - in_airflow, BATCH)
+    window = open_window(session, settings)
     taken = 0
-    passed: list[int] = []  # what was looked at and stays on the queue
-    while taken < room and len(passed) < BATCH:
-        entries = _next_entries(session, limits, passed, room - taken)
+    while taken < BATCH and len(window.passed) < BATCH:
+        entries = window.next_entries(session, BATCH - taken)
         if not entries:
             break
         for entry in entries:
-            outcome = _start(session, entry) if limits.has_place(entry.job_type_ids) else "passed"
+            if not window.has_place(entry.job_type_ids):
+                continue  # those before it took the last: none of its kind comes again
+            outcome = _start(session, entry)
             if outcome == "taken":
                 taken += 1
-                limits.take_place(entry.job_type_ids)
+                window.take(entry.job_type_ids)
                 continue
-            passed.append(entry.id)
+            window.passed.append(entry.id)
             if outcome == "refused":
                 break  # others were put back with it: look again
     return taken
-
-
-@dataclass
-class _Limits:
-    """What job types that are paused, or have a ``max_scheduled``, leave room for.
-
-    :param places: how many more jobs of each limited type may be in Airflow.
-    :param full: the types of which nothing starts now: paused, or with as many running as may run.
-    """
-
-    places: dict[int, int]
-    full: list[int]
-
-    def has_place(self, job_type_ids: list[int]) -> bool:
-        return any(self.places.get(number, 1) > 0 for number in job_type_ids)
-
-    def take_place(self, job_type_ids: list[int]) -> None:
-        for number in job_type_ids:
-            if number in self.places:
-                self.places[number] -= 1
-
-    def without_place(self) -> list[int]:
-        return [number for number, left in self.places.items() if left <= 0]
-
-
-def _limits(session: Session) -> _Limits:
-    in_airflow = (
-        select(
-            Job.job_type_id,
-            func.count().label("held"),
-            func.count().filter(Job.status == "RUNNING").label("running"),
-        )
-        .where(Job.dispatched.is_not(None), Job.status.in_(("QUEUED", "RUNNING")))
-        .group_by(Job.job_type_id)
-        .subquery()
-    )
-    rows = session.execute(
-        select(
-            JobType.id,
-            JobType.is_paused,
-            JobType.max_scheduled,
-            func.coalesce(in_airflow.c.held, 0).label("held"),
-            func.coalesce(in_airflow.c.running, 0).label("running"),
-        )
-        .outerjoin(in_airflow, in_airflow.c.job_type_id == JobType.id)
-        .where(or_(JobType.is_paused, JobType.max_scheduled.is_not(None)), JobType.is_system.is_(False))
-    )
-    limits = _Limits({}, [])
-    for row in rows:
-        most = 0 if row.is_paused else row.max_scheduled
-        limits.places[row.id] = most - row.held
-        if row.running >= most:
-            limits.full.append(row.id)
-    return limits
-
-
-def _runs_in_airflow(session: Session, limits: _Limits) -> tuple[int, int]:
-    """Count the unfinished runs of Scale in Airflow: all, and those with a job that runs or could run now."""
-    run = func.distinct(Job.dag_id + literal("\n") + Job.run_id)
-    could_run = or_(Job.status == "RUNNING", Job.job_type_id.not_in(limits.full))
-    row = session.execute(
-        select(func.count(run), func.count(run).filter(could_run))
-        .join(JobType, JobType.id == Job.job_type_id)
-        .where(
-            Job.dispatched.is_not(None),
-            Job.status.in_(("QUEUED", "RUNNING")),
-            JobType.is_system.is_(False),
-        )
-    ).one()
-    return row[0], row[1]
-
-
-def _next_entries(session: Session, limits: _Limits, passed: list[int], limit: int) -> Sequence[Any]:
-    """Return the most urgent entries of which a type has a place, but for those that were looked at."""
-    query = select(
-        QueueEntry.id, QueueEntry.job_id, QueueEntry.recipe_id, QueueEntry.job_type_ids, QueueEntry.priority
-    ).where(or_(QueueEntry.not_before.is_(None), QueueEntry.not_before <= utcnow()))
-    if passed:
-        query = query.where(QueueEntry.id.not_in(passed))
-    without_place = limits.without_place()
-    if without_place:
-        query = query.where(
-            ~QueueEntry.job_type_ids.contained_by(cast(array(without_place), ARRAY(BigInteger)))
-        )
-    return session.execute(
-        query.order_by(QueueEntry.priority, QueueEntry.queued, QueueEntry.id).limit(limit)
-    ).all()
 
 
 def _start(session: Session, entry: Any) -> Literal["taken", "passed", "refused"]:

@@ -154,6 +154,9 @@ def queue_recipe(
             QueueEntry(
                 recipe_id=recipe.id,
                 job_type_ids=sorted({job.job_type_id for job in roots}),
+                later_type_ids=sorted(
+                    {job.job_type_id for job in jobs.values()} - {job.job_type_id for job in roots}
+                ),
                 priority=min(job.priority for job in roots),
                 queued=utcnow(),
             )

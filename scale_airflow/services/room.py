@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, Integer, and_, cast, func, or_, select
 from sqlalchemy.orm import Session
 
 from scale_airflow.store.models import Job, JobExecution, JobType, Node, utcnow
@@ -23,8 +23,10 @@ RESERVATION = timedelta(seconds=60)
 _ASKS_AGAIN = timedelta(seconds=15)
 _TINY = 1e-6
 
-Amounts = tuple[float, float, float]
-"""CPUs, MiB of memory, MiB of disk."""
+Amounts = tuple[float, float, float, float]
+"""CPUs, MiB of memory, MiB of disk, GPUs."""
+NAMES = ("CPUs", "MiB of memory", "MiB of disk", "GPUs")
+NOTHING: Amounts = (0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,20 @@ class Claimant:
 
 
 def needs_of(job: Job) -> Amounts:
-    """Return what a job needs on a node."""
-    return job.cpus_required, job.mem_required, job.disk_in_required + job.disk_out_required
+    """Return what a job needs on a node; disk for its inputs too, which may have to be copied there."""
+    disk = job.disk_in_required + job.disk_out_required
+    gpus = (job.job_type.configuration or {}).get("gpus_required", 0)
+    return job.cpus_required, job.mem_required, disk, float(gpus)
+
+
+def gpus_needed() -> ColumnElement[int]:
+    """Return how many GPUs a job of a type needs, in a query over job types."""
+    return func.coalesce(cast(JobType.configuration["gpus_required"].astext, Integer), 0)
+
+
+def total_of(node: Node) -> Amounts:
+    """Return what a node has in all."""
+    return node.cpus, node.mem_mib, node.disk_mib, float(node.gpus)
 
 
 def claimants_on(
@@ -61,13 +75,16 @@ def claimants_on(
             JobExecution.cpus_scheduled,
             JobExecution.mem_scheduled,
             JobExecution.disk_total_scheduled,
+            JobExecution.gpus_scheduled,
             Job.priority,
             Job.cpus_required,
             Job.mem_required,
             (Job.disk_in_required + Job.disk_out_required).label("disk_required"),
+            gpus_needed().label("gpus_required"),
             _holds(now).label("holds"),
         )
         .join(Job, Job.id == JobExecution.job_id)
+        .join(JobType, JobType.id == Job.job_type_id)
         .where(JobExecution.node_id == node.id, _INDEXED, or_(_holds(now), _waits(now, "node")))
     )
     if but is not None:
@@ -75,10 +92,15 @@ def claimants_on(
     holders, waiters = [], []
     for row in session.execute(query):
         if row.holds:
-            needs = row.cpus_scheduled or 0.0, row.mem_scheduled or 0.0, row.disk_total_scheduled or 0.0
+            needs = (
+                row.cpus_scheduled or 0.0,
+                row.mem_scheduled or 0.0,
+                row.disk_total_scheduled or 0.0,
+                float(row.gpus_scheduled or 0),
+            )
             holders.append(Claimant(row.id, row.job_id, row.priority, row.queued, needs))
         else:
-            needs = row.cpus_required, row.mem_required, row.disk_required
+            needs = row.cpus_required, row.mem_required, row.disk_required, float(row.gpus_required)
             waiters.append(Claimant(row.id, row.job_id, row.priority, row.queued, needs))
     return holders, waiters
 
@@ -92,13 +114,13 @@ def first_served(
     """
     free = _less(total, _sum(holder.needs for holder in holders))
     head: Claimant | None = None  # the first that does not fit now
-    beside_head: Amounts = (0.0, 0.0, 0.0)  # what will still be held once all before it have ended
+    beside_head = NOTHING  # what will still be held once all before it have ended
     taker: Claimant | None = None
     for other in sorted((each for each in waiters if each.order < me.order), key=lambda each: each.order):
-        if not _fits(other.needs, total):
+        if not fits(other.needs, total):
             continue
-        passes = head is None or _fits(_sum((head.needs, beside_head, other.needs)), total)
-        if _fits(other.needs, free) and passes:
+        passes = head is None or fits(_sum((head.needs, beside_head, other.needs)), total)
+        if fits(other.needs, free) and passes:
             # It takes this when it asks next. Equals are served as they ask: nothing lies idle for them.
             if other.priority < me.priority:
                 free, taker = _less(free, other.needs), other
@@ -106,9 +128,9 @@ def first_served(
         elif head is None:
             head = other
             beside_head = _sum(holder.needs for holder in holders if holder.order > head.order)
-    if not _fits(me.needs, free):
+    if not fits(me.needs, free):
         return taker
-    if head is not None and not _fits(_sum((head.needs, beside_head, me.needs)), total):
+    if head is not None and not fits(_sum((head.needs, beside_head, me.needs)), total):
         return head
     return None
 
@@ -133,8 +155,9 @@ def places_of_type(session: Session, job_type: JobType, me: Claimant) -> tuple[i
         )
         .order_by(Job.priority, JobExecution.queued, JobExecution.id)
     ).all()
-    none = (0.0, 0.0, 0.0)
-    waiters = [Claimant(row.id, row.job_id, row.priority, row.queued, none) for row in rows if not row.holds]
+    waiters = [
+        Claimant(row.id, row.job_id, row.priority, row.queued, NOTHING) for row in rows if not row.holds
+    ]
     return len(rows) - len(waiters), waiters
 
 
@@ -157,16 +180,17 @@ def _waits(now: datetime, what: str) -> ColumnElement[bool]:
     )
 
 
-def _fits(needs: Amounts, room: Amounts) -> bool:
+def fits(needs: Amounts, room: Amounts) -> bool:
+    """Tell whether there is as much of everything as is needed."""
     return all(need <= there + _TINY for need, there in zip(needs, room, strict=True))
 
 
 def _sum(amounts: Iterable[Amounts]) -> Amounts:
-    cpus, mem, disk = 0.0, 0.0, 0.0
+    cpus, mem, disk, gpus = NOTHING
     for each in amounts:
-        cpus, mem, disk = cpus + each[0], mem + each[1], disk + each[2]
-    return cpus, mem, disk
+        cpus, mem, disk, gpus = cpus + each[0], mem + each[1], disk + each[2], gpus + each[3]
+    return cpus, mem, disk, gpus
 
 
 def _less(room: Amounts, needs: Amounts) -> Amounts:
-    return room[0] - needs[0], room[1] - needs[1], room[2] - needs[2]
+    return room[0] - needs[0], room[1] - needs[1], room[2] - needs[2], room[3] - needs[3]

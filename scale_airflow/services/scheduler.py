@@ -6,6 +6,7 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from scale_airflow.errors import NotFound
+from scale_airflow.services.admission import hold_pauses
 from scale_airflow.services.dispatch import wake
 from scale_airflow.store.models import Scheduler
 
@@ -25,8 +26,11 @@ def get_scheduler(session: Session, *, lock: bool = False) -> Scheduler:
 def pause_scheduler(session: Session, *, is_paused: bool) -> Scheduler:
     """Pause the scheduler, or let it go on; running work is left alone, and so are the nodes' own pauses.
 
+    Once this is committed nothing starts any more, not even what had asked before.
+
     :raises NotFound: if Scale has not been initialized.
     """
+    hold_pauses(session, to_change=True)
     scheduler = get_scheduler(session, lock=True)
     scheduler.is_paused = is_paused
     session.flush()

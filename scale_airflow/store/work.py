@@ -309,7 +309,7 @@ class QueueEntry(Base):
     later_type_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), default=list, server_default="{}")
     kind: Mapped[int] = mapped_column(
         BigInteger,
-        Computed("hash_array_extended(later_type_ids, hash_array_extended(job_type_ids, 0))", persisted=True),
+        Computed("hash_array_extended(job_type_ids, hash_array_extended(later_type_ids, 0))", persisted=True),
     )
     priority: Mapped[int] = mapped_column(Integer)
     queued: Mapped[Moment] = mapped_column(default=utcnow)

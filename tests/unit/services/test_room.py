@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from scale_airflow.services.room import Amounts, Claimant, first_served
 
-NODE: Amounts = (8.0, 8000.0, 8000.0)
+NODE: Amounts = (8.0, 8000.0, 8000.0, 0.0)
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
 def one(number: int, cpus: float, priority: int = 100) -> Claimant:
     """An execution; those with higher numbers were queued later."""
-    return Claimant(number, number, priority, START + timedelta(seconds=number), (cpus, 1.0, 0.0))
+    return Claimant(number, number, priority, START + timedelta(seconds=number), (cpus, 1.0, 0.0, 0.0))
 
 
 def test_nobody_waits_where_there_is_room_for_all() -> None:

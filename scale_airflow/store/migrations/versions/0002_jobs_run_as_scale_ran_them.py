@@ -63,7 +63,7 @@ def upgrade() -> None:
     op.add_column('scale_node', sa.Column('gpus', sa.Integer(), server_default='0', nullable=False))
     op.add_column('scale_node', sa.Column('stopped', sa.DateTime(timezone=True), nullable=True))
     op.add_column('scale_queue_entry', sa.Column('later_type_ids', postgresql.ARRAY(sa.BigInteger()), server_default='{}', nullable=False))
-    op.add_column('scale_queue_entry', sa.Column('kind', sa.BigInteger(), sa.Computed('hash_array_extended(later_type_ids, hash_array_extended(job_type_ids, 0))', persisted=True), nullable=False))
+    op.add_column('scale_queue_entry', sa.Column('kind', sa.BigInteger(), sa.Computed('hash_array_extended(job_type_ids, hash_array_extended(later_type_ids, 0))', persisted=True), nullable=False))
     op.create_index(op.f('ix_scale_queue_entry_kind_priority_queued_id'), 'scale_queue_entry', ['kind', 'priority', 'queued', 'id'], unique=False)
     # ### end Alembic commands ###
 
