@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol
@@ -14,6 +15,10 @@ Transfer = Literal["move", "copy", "link"]
 
 class PathTaken(WorkspaceError):  # noqa: N818 - named like its siblings in errors.py
     """Another file with other content is already stored at the path."""
+
+
+class ContentChanged(WorkspaceError):  # noqa: N818
+    """The content is not what was read before: something writes to the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,31 @@ class Broker(Protocol):
             and may share its content, for callers who know that nobody writes to it any more.
         :param checksum: sha256 of the content where the caller has just read it, to save a second reading.
         :raises PathTaken: if other content lies at the path.
+        :raises ContentChanged: if what was copied is not what the caller has read; then nothing is stored.
         """
 
     def delete(self, relative: str) -> bool:
         """Delete the file; tell whether there was one."""
+
+    def add_name(self, relative: str, target: str, *, checksum: str | None = None) -> None:
+        """Let the stored file be found at ``target`` too, complete at once or not at all; may be repeated.
+
+        :param checksum: sha256 of the file where it is known; a copy of other content is refused.
+        :raises MissingPath: if there is no such file.
+        :raises PathTaken: if other content lies at the target.
+        :raises ContentChanged: if it had to be copied and its content is not the known one.
+        """
+
+    def drop_name(self, relative: str, kept: str) -> bool:
+        """Delete the file at ``relative``, which is stored at ``kept`` too; tell whether there was one.
+
+        :raises MissingPath: if there is none at ``kept``: the last one of a file is never deleted.
+        :raises PathTaken: if what lies at ``relative`` is another file than the one at ``kept``.
+        """
+
+    def sweep(self, folder: str, choose: Callable[[Sequence[str]], Collection[str]]) -> int:
+        """Delete what is chosen of the files in and below ``folder``, and then the directories left empty.
+
+        :param choose: is given paths, some at a time, and returns those to delete.
+        :returns: how many files were deleted; 0 also if there is no such folder.
+        """

@@ -128,6 +128,31 @@ class ConfinedDirectory:
         finally:
             os.close(place)
 
+    def walk(self, folder: str) -> Iterator[tuple[str, list[str]]]:
+        """Give ``folder`` and every directory below it, each with the paths of what is no directory in it.
+
+        Directories come before those in them. Links are not followed. Names that no path of ours may have are
+        left out. Nothing is given for a folder that does not exist.
+
+        :raises UnsafePath: if the folder is, or is behind, a link.
+        """
+        ahead = [folder]
+        while ahead:
+            here = ahead.pop()
+            files: list[str] = []
+            below: list[str] = []
+            try:
+                # The last component is not looked at: the descriptor is that of the directory itself.
+                with self.parent(f"{here}/-") as (fd, _), os.scandir(fd) as entries:
+                    for entry in entries:
+                        path = f"{here}/{entry.name}"
+                        if _is_nameable(path):
+                            (below if entry.is_dir(follow_symlinks=False) else files).append(path)
+            except MissingPath:
+                continue
+            ahead += sorted(below, reverse=True)
+            yield here, sorted(files)
+
     def _enter(self, fd: int, part: str, relative: str, create: bool) -> int:
         if create:
             try:
@@ -151,6 +176,13 @@ class ConfinedDirectory:
         if error.errno in (errno.ENXIO, errno.ENODEV):
             return UnsafePath(f"{relative!r} in {self.path} is not a regular file.")
         return WorkspaceError(f"{relative!r} in {self.path} can't be opened: {error.strerror}.")
+
+
+def _is_nameable(path: str) -> bool:
+    try:
+        return bool(split(path))
+    except UnsafePath:
+        return False
 
 
 def kind_of(mode: int) -> str:

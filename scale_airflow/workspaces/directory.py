@@ -9,17 +9,18 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from scale_airflow.errors import WorkspaceError
-from scale_airflow.workspaces.broker import PathTaken, StoredFile, Transfer
+from scale_airflow.workspaces.broker import ContentChanged, PathTaken, StoredFile, Transfer
 from scale_airflow.workspaces.confined import ConfinedDirectory, MissingPath, UnsafePath, kind_of, split
 
 _BLOCK = 1 << 20
 _ZEROS = bytes(_BLOCK)
+_SWEPT_AT_ONCE = 500
 _NO_LINK = {
     errno.EXDEV,
     errno.EPERM,
@@ -75,7 +76,7 @@ class DirectoryBroker:
             if stored is None and how != "copy":
                 stored = _store_link(source, content, fd, name, relative, checksum)
             if stored is None:
-                stored = _store_copy(content, fd, name, relative)
+                stored = _store_copy(content, fd, name, relative, checksum)
                 if stored is None:  # somebody else's file came up meanwhile
                     stored = self._already(content, fd, name, relative, checksum)
             if stored is None:
@@ -97,6 +98,59 @@ class DirectoryBroker:
             except (FileNotFoundError, MissingPath):
                 return False
         return True
+
+    def add_name(self, relative: str, target: str, *, checksum: str | None = None) -> None:
+        """Let the file be found at ``target`` too: linked, else copied; see :class:`Broker`."""
+        with (
+            self._failing(target),
+            self.open(relative) as content,
+            ConfinedDirectory(self.root) as directory,
+            directory.parent(relative) as (old_fd, old_name),
+            directory.parent(target, create=True) as (fd, name),
+        ):
+            if _is_named(content, fd, name) or self._already(content, fd, name, target, checksum):
+                os.fsync(fd)  # whoever has done it may not have come so far
+                return
+            try:
+                os.link(old_name, name, src_dir_fd=old_fd, dst_dir_fd=fd, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in _NO_LINK:
+                    raise
+                if _store_copy(content, fd, name, target, checksum) is None:
+                    self._already(content, fd, name, target, checksum)
+            os.fsync(fd)
+
+    def drop_name(self, relative: str, kept: str) -> bool:
+        """Delete the file at ``relative``, unless it is the last one or another; see :class:`Broker`."""
+        if split(relative) == split(kept):
+            raise PathTaken(f"{relative!r} in {self.root} is where the file is to be.")
+        with self._failing(relative), self.open(kept) as content, ConfinedDirectory(self.root) as directory:
+            try:
+                with directory.parent(relative) as (fd, name):
+                    _drop_temporary(fd, name)
+                    if not _is_named(content, fd, name) and not self._already(
+                        content, fd, name, relative, None
+                    ):
+                        return False
+                    os.unlink(name, dir_fd=fd)
+                    os.fsync(fd)
+            except (FileNotFoundError, MissingPath):
+                return False
+        return True
+
+    def sweep(self, folder: str, choose: Callable[[Sequence[str]], Collection[str]]) -> int:
+        """Delete what is chosen of the files in ``folder``; see :class:`Broker`."""
+        removed = 0
+        with self._failing(folder), ConfinedDirectory(self.root) as directory:
+            folders = []
+            for here, files in directory.walk(folder):
+                folders.append(here)
+                for start in range(0, len(files), _SWEPT_AT_ONCE):
+                    some = files[start : start + _SWEPT_AT_ONCE]
+                    removed += sum(map(self.delete, sorted({*some}.intersection(choose(some)))))
+            for here in reversed(folders):
+                _remove_empty(directory, here)
+        return removed
 
     def _already(
         self, content: BinaryIO, fd: int, name: str, relative: str, checksum: str | None
@@ -167,10 +221,33 @@ def _store_link(
     return StoredFile("/".join(split(relative)), facts.st_size, digest)
 
 
-def _store_copy(content: BinaryIO, fd: int, name: str, relative: str) -> StoredFile | None:
+def _is_named(content: BinaryIO, fd: int, name: str) -> bool:
+    """Tell whether the open file has this name (too)."""
+    try:
+        there = os.stat(name, dir_fd=fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(there, os.fstat(content.fileno()))
+
+
+def _remove_empty(directory: ConfinedDirectory, folder: str) -> None:
+    """Remove a directory if nothing is in it."""
+    with suppress(FileNotFoundError, MissingPath), directory.parent(folder) as (fd, name):
+        try:
+            os.rmdir(name, dir_fd=fd)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+
+
+def _store_copy(
+    content: BinaryIO, fd: int, name: str, relative: str, checksum: str | None
+) -> StoredFile | None:
     """Copy under a temporary name, then give it its name; None if the name is taken by then."""
     with _temporary(fd, name) as (temporary, target):
         size, digest = _copy(content, target)
+        if checksum is not None and digest != checksum:
+            raise ContentChanged(f"{relative!r} is not stored: the file changed after it was read.")
         os.fchmod(target, 0o644)
         os.fsync(target)
         if not _publish(fd, temporary, name):
@@ -178,10 +255,30 @@ def _store_copy(content: BinaryIO, fd: int, name: str, relative: str) -> StoredF
     return StoredFile("/".join(split(relative)), size, digest)
 
 
+def _temporary_name(name: str) -> str:
+    return f".{hashlib.sha256(name.encode()).hexdigest()[:16]}.part"
+
+
+def _drop_temporary(fd: int, name: str) -> None:
+    """Remove the temporary file that a crash has left for this name, unless somebody is at it."""
+    temporary = _temporary_name(name)
+    try:
+        left = os.open(temporary, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
+    except OSError:
+        return
+    try:
+        fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(temporary, dir_fd=fd)
+    except OSError:
+        return
+    finally:
+        os.close(left)
+
+
 @contextmanager
 def _temporary(fd: int, name: str) -> Iterator[tuple[str, int]]:
     """Make the temporary file; one that a crash has left is taken over, one in use is not."""
-    temporary = f".{hashlib.sha256(name.encode()).hexdigest()[:16]}.part"
+    temporary = _temporary_name(name)
     target = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=fd)
     try:
         fcntl.flock(target, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from scale_airflow.errors import WorkspaceError
 from scale_airflow.workspaces import directory as directory_module
-from scale_airflow.workspaces.broker import PathTaken, StoredFile, Transfer
+from scale_airflow.workspaces.broker import ContentChanged, PathTaken, StoredFile, Transfer
 from scale_airflow.workspaces.confined import MissingPath, UnsafePath
 from scale_airflow.workspaces.directory import DirectoryBroker
 
@@ -199,3 +200,112 @@ def test_any_content_arrives(content: bytes, how: Transfer) -> None:
         stored = DirectoryBroker(root).store(_file(Path(folder) / "s", content), "a/b", how=how)
         assert (root / "a/b").read_bytes() == content
         assert stored.checksum == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_second_name_is_complete_and_may_be_given_again(
+    broker: DirectoryBroker, root: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    _file(root / "old" / "a", b"abc")
+    if not links:
+        _without_links(monkeypatch)
+    for _ in range(2):
+        broker.add_name("old/a", "new/deep/a", checksum=hashlib.sha256(b"abc").hexdigest())
+        assert (root / "new/deep/a").read_bytes() == b"abc"
+    assert (root / "old/a").samefile(root / "new/deep/a") == links
+    assert sorted(os.listdir(root / "new" / "deep")) == ["a"]
+    for removed in (True, False):
+        assert broker.drop_name("old/a", "new/deep/a") is removed
+    assert not (root / "old/a").exists()
+    assert (root / "new/deep/a").read_bytes() == b"abc"
+
+
+def test_a_second_name_never_hides_another_file(broker: DirectoryBroker, root: Path) -> None:
+    _file(root / "a", b"abc")
+    _file(root / "taken", b"abd")
+    with pytest.raises(PathTaken):
+        broker.add_name("a", "taken")
+    assert (root / "taken").read_bytes() == b"abd"
+    with pytest.raises(MissingPath):
+        broker.add_name("gone", "b")
+    with pytest.raises(UnsafePath):
+        broker.add_name("a", "../b")
+
+
+def test_the_last_name_of_a_file_stays_and_so_does_another_file(broker: DirectoryBroker, root: Path) -> None:
+    _file(root / "a", b"abc")
+    _file(root / "other", b"abd")
+    with pytest.raises(MissingPath):
+        broker.drop_name("a", "gone")
+    with pytest.raises(PathTaken):
+        broker.drop_name("a", "./a")
+    with pytest.raises(PathTaken):
+        broker.drop_name("other", "a")
+    assert sorted(os.listdir(root)) == ["a", "other"]
+
+
+def test_a_copy_of_what_has_changed_is_not_shown(
+    broker: DirectoryBroker, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _without_links(monkeypatch)
+    before = hashlib.sha256(b"before").hexdigest()
+    for how in ("copy", "link", "move"):
+        with pytest.raises(ContentChanged):
+            broker.store(_file(tmp_path / "a", b"after!"), "x/a", how=how, checksum=before)
+    _file(root / "a", b"after!")
+    with pytest.raises(ContentChanged):
+        broker.add_name("a", "x/b", checksum=before)
+    assert os.listdir(root / "x") == []
+
+
+def test_a_half_copy_goes_with_the_name_that_it_was_for(broker: DirectoryBroker, root: Path) -> None:
+    _file(root / "a", b"abc")
+    half = _file(root / "x" / f".{hashlib.sha256(b'b').hexdigest()[:16]}.part", b"ab")
+    assert broker.drop_name("x/b", "a") is False
+    assert not half.exists()
+
+
+def test_sweeping_takes_what_is_chosen_and_what_is_empty(
+    broker: DirectoryBroker, root: Path, tmp_path: Path
+) -> None:
+    for name in ("keep", "sub/keep", "go", "sub/go", "deep/er/go", ".half.part"):
+        _file(root / "exe_7" / name)
+    outside = _file(tmp_path / "outside" / "go")
+    (root / "exe_7" / "link").symlink_to(outside.parent)
+    os.mkfifo(root / "exe_7" / "pipe")
+    _file(root / "exe_77" / "go")
+    seen: list[str] = []
+
+    def choose(paths: Sequence[str]) -> list[str]:
+        seen.extend(paths)
+        return [*(path for path in paths if not path.endswith("keep")), "exe_77/go", "../outside/go"]
+
+    assert broker.sweep("exe_7", choose) == 6
+    assert "exe_7/link" in seen
+    left = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+    assert left == ["exe_7/keep", "exe_7/sub/keep", "exe_77/go"]
+    assert not (root / "exe_7" / "deep").exists()
+    assert outside.exists()
+    assert broker.sweep("exe_7", lambda paths: paths) == 2
+    assert not (root / "exe_7").exists()
+    assert broker.sweep("exe_7", lambda paths: paths) == 0
+    (root / "exe_8").symlink_to(outside.parent)
+    with pytest.raises(UnsafePath):
+        broker.sweep("exe_8", lambda paths: paths)
+    assert outside.exists()
+
+
+def test_sweeping_a_large_and_deep_folder(broker: DirectoryBroker, root: Path) -> None:
+    for number in range(700):
+        _file(root / "exe" / f"{number}")
+    folder = "exe" + "/d" * 60
+    _file(root / folder / "x")
+    asked: list[int] = []
+
+    def choose(paths: Sequence[str]) -> Sequence[str]:
+        asked.append(len(paths))
+        return paths
+
+    assert broker.sweep("exe", choose) == 701
+    assert max(asked) <= 500
+    assert os.listdir(root) == []
