@@ -68,6 +68,12 @@ OPTIONS: dict[str, Option] = {
         "integer",
         "How many bytes of one execution's stdout, and of its stderr, are kept for the REST API.",
     ),
+    "disk_limit_factor": Option(
+        "10",
+        "float",
+        "A job is stopped when it takes more than so many times the disk that it was given, and more than "
+        "1 GiB. 0: it is only warned, unless the host's disk runs low.",
+    ),
     "docker_url": Option(
         "",
         "string",
@@ -126,6 +132,7 @@ class Settings:
     allowed_roots: tuple[Path, ...]
     mounts: dict[str, str] = field(hash=False)
     max_log_bytes: int
+    disk_limit_factor: float
     docker_url: str
     docker_network_mode: str
     docker_pull: str
@@ -161,6 +168,7 @@ def settings() -> Settings:
         allowed_roots=tuple(Path(root) for root in text("allowed_roots").split(os.pathsep) if root),
         mounts=_mounts(text("mounts")),
         max_log_bytes=int(_number("max_log_bytes", text("max_log_bytes"))),
+        disk_limit_factor=_number("disk_limit_factor", text("disk_limit_factor"), zero=True),
         docker_url=text("docker_url"),
         docker_network_mode=text("docker_network_mode"),
         docker_pull=_choice("docker_pull", text("docker_pull"), ("missing", "always", "never")),
@@ -198,13 +206,13 @@ def _boolean(name: str, value: str) -> bool:
     raise _wrong(name, value, "True or False")
 
 
-def _number(name: str, value: str) -> float:
+def _number(name: str, value: str, *, zero: bool = False) -> float:
     try:
         number = float(value)
     except ValueError:
         raise _wrong(name, value, "a number") from None
-    if not 0 < number < float("inf"):
-        raise _wrong(name, value, "a number above zero")
+    if not 0 <= number < float("inf") or not (number or zero):
+        raise _wrong(name, value, "zero or a number above it" if zero else "a number above zero")
     return number
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,12 +25,15 @@ from scale_airflow.definitions.results_manifest import (
 )
 from scale_airflow.errors import ExecutionFailure, InvalidDocument, ScaleError, WorkspaceError
 from scale_airflow.execution.order import ReportedParse
-from scale_airflow.execution.staging import MANIFEST
+from scale_airflow.execution.staging import MANIFEST, SizeLimit
 from scale_airflow.workspaces.confined import ConfinedDirectory, MissingPath, UnsafePath
 
-MAX_DOCUMENT = 50 << 20
+MAX_DOCUMENT = 10 << 20
 """The largest manifest or GeoJSON file that is read, in bytes."""
+MAX_REPORT = 24 << 20
+"""How much of all this may go to the API server in one report, in bytes of JSON; it takes 32 MiB in all."""
 _SHOWN = 20
+_MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +91,24 @@ class ResultsFailure(ExecutionFailure):
 
 
 def collect_results(
-    interface: JobInterface, output_directory: Path, artifact_text: str, *, too_many_artifacts: bool = False
+    interface: JobInterface,
+    output_directory: Path,
+    artifact_text: str,
+    *,
+    too_many_artifacts: bool = False,
+    size_limit: SizeLimit | None = None,
 ) -> Results:
     """Read a job's results.
 
     :param artifact_text: the ``ARTIFACT:`` lines that the job has printed.
+    :param size_limit: for files with holes.
     :raises ResultsFailure: naming each fault: an unreadable or invalid manifest, a required output that is
         missing, a file that does not exist, is no regular file, or lies outside the output directory.
     """
     if too_many_artifacts:
         raise ResultsFailure("Wrong results: more or longer ARTIFACT lines were printed than can be taken.")
-    with ConfinedDirectory(output_directory) as directory:
+    limit = size_limit or SizeLimit()
+    with _open_outputs(output_directory) as directory:
         manifest = _read_manifest(directory)
         found = list(dict.fromkeys(artifacts(artifact_text)))
         try:
@@ -105,14 +116,42 @@ def collect_results(
         except InvalidDocument as error:
             raise ResultsFailure(f"Wrong results: {error}", manifest.document) from None
         faults = _Faults()
-        outputs = tuple(_find(output, interface, directory, faults) for output in manifest.outputs)
+        outputs = tuple(_find(output, interface, directory, limit, faults) for output in manifest.outputs)
         _check_unique(outputs, faults)
         parses = tuple(
             _parse(result, f"parse_results/{index}", directory, faults)
             for index, result in enumerate(manifest.parse_results)
         )
     faults.refuse(manifest.document)
-    return Results(outputs, parses, dict(manifest.document))
+    results = Results(outputs, parses, dict(manifest.document))
+    _check_report(results)
+    return results
+
+
+def _open_outputs(path: Path) -> ConfinedDirectory:
+    """Open the output directory itself, not what a job may have put in its place."""
+    try:
+        return ConfinedDirectory(path, follow=False)
+    except WorkspaceError as error:
+        raise ResultsFailure(f"Wrong results: the job took its output directory away: {error}") from None
+
+
+def _check_report(results: Results) -> None:
+    """Refuse what the API server would, before anything of it is stored."""
+    size = sum(
+        len(json.dumps(part))
+        for part in (
+            results.manifest,
+            [file.path for output in results.outputs for file in output.files],
+            [file.geo.geo_json for output in results.outputs for file in output.files],
+            [(parse.geo_json, parse.meta_data) for parse in results.parse_results],
+        )
+    )
+    if size > MAX_REPORT:
+        raise ResultsFailure(
+            f"Wrong results: manifest, geometry and metadata have {size / _MIB:.0f} MiB together; at most "
+            f"{MAX_REPORT // _MIB} MiB can be reported. Give less of it, or make it a product."
+        )
 
 
 def _read_manifest(directory: ConfinedDirectory) -> ResultsManifest:
@@ -142,24 +181,34 @@ def _read_json(directory: ConfinedDirectory, path: str) -> Any:
 
 
 def _find(
-    output: ManifestOutput, interface: JobInterface, directory: ConfinedDirectory, faults: _Faults
+    output: ManifestOutput,
+    interface: JobInterface,
+    directory: ConfinedDirectory,
+    limit: SizeLimit,
+    faults: _Faults,
 ) -> FoundOutput:
     promised = interface.output(output.name)
     media_type = promised.media_type if promised is not None else None
     files = []
     for file in output.files:
         try:
-            files.append(_find_file(file, media_type, directory))
+            files.append(_find_file(file, media_type, directory, limit))
         except (ScaleError, OSError) as error:
             faults.add(f"output {output.name!r}", error)
     return FoundOutput(output.name, output.is_list, tuple(files))
 
 
-def _find_file(file: ManifestFile, media_type: str | None, directory: ConfinedDirectory) -> FoundFile:
+def _find_file(
+    file: ManifestFile, media_type: str | None, directory: ConfinedDirectory, limit: SizeLimit
+) -> FoundFile:
     path = _relative(file.path, directory.path)
     name = path.rpartition("/")[2]
     real = _resolve(path, directory)
-    os.close(directory.open_file(real))
+    content = directory.open_file(real)
+    try:
+        limit.check(path, os.fstat(content))
+    finally:
+        os.close(content)
     return FoundFile(
         path=path,
         source=directory.path / real,

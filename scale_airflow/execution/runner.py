@@ -19,6 +19,7 @@ from scale_airflow.definitions.job_interface import JobInterface
 from scale_airflow.errors import ExecutionFailure, ScaleApiError, ScaleError
 from scale_airflow.execution.backends.base import Backend, Ending, JobRun, RunningJob
 from scale_airflow.execution.command import build_arguments, shown_arguments, substitution_values
+from scale_airflow.execution.disk import DiskWatch
 from scale_airflow.execution.environment import describe_environment
 from scale_airflow.execution.heart import Heart
 from scale_airflow.execution.log_sender import ChunkSender
@@ -39,10 +40,10 @@ from scale_airflow.execution.staging import MANIFEST, Scratch, check_disk, stage
 
 AnswerT = TypeVar("AnswerT")
 _LOOK = 1.0
-_DISK_LOOK = 15.0
 _FLUSH = 60.0
 _REPORT_PATIENCE = 3600.0
-_DISK_FLOOR_MIB = 1.0
+_UNFIT = (400, 413, 422)
+"""Answers of the API server that mean: no report with this content will ever be taken."""
 
 
 class ExecutionApi(Protocol):
@@ -100,8 +101,10 @@ class Execution:
         self._times = PhaseTimes()
         self._arguments: str | None = None
         self._environment = describe_environment(order)
-        self._warnings: list[str] = []
         self._job: RunningJob | None = None
+        self._disk = DiskWatch(
+            self._scratch, order.disk_mib, factor=settings.disk_limit_factor, beside=self._beside_scratch
+        )
         self._stop: str | None = None
         self._end = time.monotonic() + order.timeout if order.timeout else float("inf")
         self._heart = Heart(api.beat, lambda: BeatReport(self._times, self._arguments), self.kill)
@@ -121,6 +124,7 @@ class Execution:
             raise
         finally:
             self._heart.stop()
+            self._disk.stop()
             with contextlib.suppress(Exception):
                 self._close_job()
             self._backend.close()
@@ -172,7 +176,9 @@ class Execution:
         sink = OutputSink(sender, limit=order.max_log_bytes)
         try:
             self._job = self._backend.adopt(run, sink)
-            if self._job is None:
+            if self._job is not None:
+                self._count_from(self._job.started_at)
+            else:
                 sender.begin_anew()
                 scratch.clear()
                 scratch.create()
@@ -187,21 +193,27 @@ class Execution:
             if not sink.close(0.0 if self._stop else _FLUSH):
                 self._log.warning("The end of the job's output is missing at the API server")
 
+    def _count_from(self, started_at: float) -> None:
+        """Count the time of a job that was adopted from its own start."""
+        if self._order.timeout:
+            left = self._order.timeout - (time.time() - started_at)
+            self._end = min(self._end, time.monotonic() + left)
+
     def _wait(self, job: RunningJob) -> Ending:
         """Wait for the job's end, killing it when its time is up or it has to stop."""
-        next_disk_look = time.monotonic() + _DISK_LOOK
+        self._disk.start()
         try:
             while (ending := job.wait(min(_LOOK, max(0.01, self._end - time.monotonic())))) is None:
                 self._checkpoint()
-                if time.monotonic() > next_disk_look:
-                    self._look_at_disk()
-                    next_disk_look = time.monotonic() + _DISK_LOOK
+                self._disk.check()
         except BaseException:
             job.kill()
             with contextlib.suppress(ScaleError):
                 job.wait(_LOOK)  # for the last of its output
             self._mark(job_completed=_now())
             raise
+        finally:
+            self._disk.stop()
         if self._stop:
             raise ExecutionStopped(self._stop)
         self._mark_job(ending)
@@ -211,6 +223,7 @@ class Execution:
     def _post(self, sink: OutputSink, run: JobRun) -> CompletionReport:
         self._mark(post_started=_now())
         self._checkpoint()
+        self._disk.settle()
         outputs: tuple[ReportedOutput, ...] = ()
         parse_results: tuple[ReportedParse, ...] = ()
         manifest: dict[str, Any] = {"version": "1.1"}
@@ -224,6 +237,7 @@ class Execution:
                 self._scratch.output_data,
                 sink.artifact_text,
                 too_many_artifacts=sink.too_many_artifacts,
+                size_limit=self._disk.size_limit(),
             )
             outputs = store_outputs(self._order, results.outputs, self._brokers, self._checkpoint)
             parse_results, manifest = results.parse_results, results.manifest
@@ -235,7 +249,7 @@ class Execution:
             parse_results=parse_results,
             manifest=manifest,
             environment=self._environment,
-            warnings=tuple(self._warnings),
+            warnings=() if self._disk.warning is None else (self._disk.warning,),
         )
 
     def _has_results(self, sink: OutputSink, run: JobRun) -> bool:
@@ -260,9 +274,30 @@ class Execution:
         """Deliver the report, however long the API server is away (up to an hour)."""
         self._heart.stop()
         if isinstance(report, CompletionReport):
-            return self._until_answered(lambda: self._api.complete(report))
+            completion = report
+            try:
+                return self._until_answered(lambda: self._api.complete(completion))
+            except ScaleApiError as error:
+                if error.status not in _UNFIT:
+                    raise
+                self._forget(completion.outputs)
+                report = self._failure("unknown", 0, f"The API server does not take the results: {error}")
         self._log.error("The job failed: %s", report.message)
-        return self._until_answered(lambda: self._api.fail(report))
+        failure = report
+        try:
+            return self._until_answered(lambda: self._api.fail(failure))
+        except ScaleApiError as error:
+            if error.status not in _UNFIT or failure.manifest is None:
+                raise
+            return self._until_answered(lambda: self._api.fail(replace(failure, manifest=None)))
+
+    def _forget(self, outputs: tuple[ReportedOutput, ...]) -> None:
+        """Take products away that nobody will ever know of."""
+        for file in (file for output in outputs for file in output.files):
+            try:
+                self._brokers[file.workspace_id].delete(file.path)
+            except ScaleError as error:
+                self._log.warning("A file of the failed execution stays in its workspace: %s", error)
 
     def _until_answered(self, ask: Callable[[], AnswerT]) -> AnswerT:
         give_up = time.monotonic() + _REPORT_PATIENCE
@@ -288,15 +323,9 @@ class Execution:
                 error_name="timeout",
             )
 
-    def _look_at_disk(self) -> None:
-        used = self._scratch.used_mib()
-        check_disk(self._scratch, _DISK_FLOOR_MIB)
-        if used > self._order.disk_mib and not self._warnings:
-            text = (
-                f"The job uses {used:.0f} MiB of scratch space; it was given {self._order.disk_mib:.0f} MiB."
-            )
-            self._warnings.append(text)
-            self._log.warning("%s", text)
+    def _beside_scratch(self) -> float:
+        job = self._job
+        return 0.0 if job is None else job.written_mib()
 
     def _mark_job(self, ending: Ending) -> None:
         """Take over the job's own times, and keep all times in order.

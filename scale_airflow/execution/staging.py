@@ -205,6 +205,28 @@ def _targets(entry: OrderInput, folder: Path) -> Iterator[tuple[FileRef, Path]]:
         yield file, folder / name
 
 
+@dataclass(frozen=True, slots=True)
+class SizeLimit:
+    """How large one output file may be as a whole, holes counted; ``reason`` is what follows "100 MiB"."""
+
+    size: float = float("inf")
+    reason: str = ""
+
+    def check(self, path: str, facts: os.stat_result) -> None:
+        """Refuse a file that is mostly holes and too large for what comes after it.
+
+        What really lies on the disk does so already, and was watched while it came.
+
+        :raises WorkspaceError: naming the figures.
+        """
+        held = facts.st_blocks * 512
+        if facts.st_size > max(self.size, held):
+            raise WorkspaceError(
+                f"the file {path!r} is {facts.st_size / _MIB:.0f} MiB long, of which {held / _MIB:.0f} MiB "
+                f"are no holes; as a whole it is larger than the {self.size / _MIB:.0f} MiB {self.reason}."
+            )
+
+
 def check_disk(scratch: Scratch, disk_mib: float) -> None:
     """Check that the scratch folder's file system has room for the job.
 

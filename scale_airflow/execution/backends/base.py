@@ -47,6 +47,9 @@ class Ending:
 class RunningJob(Protocol):
     """A job that was started."""
 
+    started_at: float
+    """When, in seconds since the epoch."""
+
     def wait(self, seconds: float) -> Ending | None:
         """Wait for its end, for at most so long; None while it runs on. All its output was taken by then.
 
@@ -55,6 +58,9 @@ class RunningJob(Protocol):
 
     def kill(self) -> None:
         """Kill the job and all its processes at once; from any thread, and again without harm."""
+
+    def written_mib(self) -> float:
+        """Return how much disk it takes beside its scratch folder; from any thread."""
 
     def close(self) -> None:
         """Remove what is left of it."""

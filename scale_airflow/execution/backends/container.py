@@ -50,6 +50,7 @@ class ContainerJob:
     def __init__(
         self, connect: Callable[[], APIClient], container_id: str, output: Output, *, killed_note: Path
     ):
+        self.started_at = time.time()
         self._connect = connect
         self._client = connect()
         self._id = container_id
@@ -135,6 +136,19 @@ class ContainerJob:
         with contextlib.suppress(OSError):
             self._killed_note.touch()
         self._order("killed", lambda client: client.kill(self._id, "SIGKILL"))
+
+    def written_mib(self) -> float:
+        """Return what the container has written to its own layer; see :class:`RunningJob`."""
+        try:
+            client = self._connect()
+            try:
+                found = client.containers(all=True, size=True, filters={"id": self._id})
+            finally:
+                client.close()
+        except (DockerException, requests.RequestException) as error:
+            log.debug("The container's size can't be had: %s", explanation(error))
+            return 0.0
+        return sum(int(each.get("SizeRw") or 0) for each in found) / (1 << 20)
 
     def close(self) -> None:
         """Remove the container; see :class:`RunningJob`."""

@@ -99,6 +99,7 @@ class DockerBackend:
             return None
         log.info("Going on with container %s, which an earlier worker started", usable[0]["Id"][:12])
         job = self._job(usable[0]["Id"], run, output)
+        job.started_at = float(usable[0]["Created"])
         job.follow_from_start()
         return job
 

@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from datetime import datetime, timezone
 from typing import Any
 
@@ -90,6 +91,7 @@ class ProcessJob:
         self._status, status = os.pipe()
         self._lock = threading.RLock()  # kill() may interrupt kill() in a signal's handler
         self._killed = False
+        self.started_at = time.time()
         self._report: bytes | None = None
         try:
             self._keeper = subprocess.Popen(  # noqa: S603 - our own script, no shell
@@ -148,6 +150,10 @@ class ProcessJob:
             if not self._killed:
                 self._killed = True
                 os.close(self._control)
+
+    def written_mib(self) -> float:
+        """Return 0: it is asked to write to its scratch folder alone; see :class:`RunningJob`."""
+        return 0.0
 
     def close(self) -> None:
         """Kill what still runs and give the descriptors back; see :class:`RunningJob`."""

@@ -143,6 +143,7 @@ def make_settings(root: Path, **changes: Any) -> Settings:
         "allowed_roots": (root,),
         "mounts": {},
         "max_log_bytes": 1 << 20,
+        "disk_limit_factor": 10.0,
         "docker_url": "",
         "docker_network_mode": "none",
         "docker_pull": "never",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from scale_airflow.definitions.job_interface import JobInterface
 from scale_airflow.errors import ExecutionFailure
 from scale_airflow.execution import collect
 from scale_airflow.execution.collect import Results, ResultsFailure, collect_results
+from scale_airflow.execution.staging import SizeLimit
 
 INTERFACE = JobInterface.parse(
     {
@@ -106,14 +108,21 @@ def test_a_manifest_that_is_none(out: Path, text: str) -> None:
 
 def test_a_manifest_that_is_too_large(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (out / "results_manifest.json").open("wb") as file:
-        file.truncate((50 << 20) + 1)
-    assert "at most 52428800 (50 MiB) are read" in refusal(out)
+        file.truncate(50_000_000)
+    monkeypatch.setattr(collect, "load_json", lambda text: pytest.fail("it was read"))
+    text = refusal(out)
+    assert "'results_manifest.json' has 50000000 bytes; at most 10485760 (10 MiB) are read" in text
 
 
 def test_a_manifest_that_is_no_file(out: Path) -> None:
-    os.mkfifo(out / "results_manifest.json")
+    manifest = out / "results_manifest.json"
+    os.mkfifo(manifest)
     assert "not a regular file" in refusal(out)
-    (out / "results_manifest.json").unlink()
+    manifest.unlink()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(manifest))
+        assert "a socket, not a regular file" in refusal(out)
+    manifest.unlink()
     (out / "results_manifest.json").symlink_to("/etc/hostname")
     assert "link" in refusal(out)
 
@@ -151,6 +160,7 @@ def test_required_outputs_and_their_kind(out: Path) -> None:
         ("dirlink/hostname", "leads out"),
         ("loop", "link"),
         ("pipe", "a pipe"),
+        ("socket", "a socket"),
         ("new\nline", "control character"),
         ("x" * 256, "255 bytes"),
         ("é" * 130, "255 bytes"),
@@ -161,6 +171,8 @@ def test_paths_that_are_refused(out: Path, path: str, words: str) -> None:
     (out / "dirlink").symlink_to("/etc")
     (out / "loop").symlink_to("loop")
     os.mkfifo(out / "pipe")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(out / "socket"))
     (out / "new\nline").write_text("")
     path = path.replace("{out}", str(out))
     assert words in refusal(out, {"output_data": [{"name": "one", "file": {"path": path}}]})
@@ -248,4 +260,41 @@ def test_the_manifest_goes_with_the_refusal(out: Path) -> None:
 def test_too_many_artifacts(out: Path) -> None:
     with pytest.raises(ResultsFailure, match="ARTIFACT"):
         collect_results(INTERFACE, out, "", too_many_artifacts=True)
-    assert collect.MAX_DOCUMENT == 50 << 20
+
+
+def test_an_output_directory_that_is_a_link_is_not_entered(out: Path, tmp_path: Path) -> None:
+    # A job can put one in its place: whatever lies behind it on the host would become a product.
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.png").write_text("secret")
+    out.rename(tmp_path / "away")
+    out.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ResultsFailure, match=r"took its output directory away: .* is a link"):
+        collect_results(INTERFACE, out, "ARTIFACT:one:a.png")
+    out.unlink()
+    with pytest.raises(ResultsFailure, match="took its output directory away"):
+        collect_results(INTERFACE, out, "")
+
+
+def test_a_file_of_holes_counts_as_a_whole_and_a_full_one_as_it_is(out: Path) -> None:
+    with (out / "holes").open("wb") as file:
+        file.truncate(10 << 30)
+    (out / "full").write_bytes(b"x" * (3 << 20))
+    limit = SizeLimit(2 << 20, "that there is")
+    text = "ARTIFACT:one:holes\nARTIFACT:many:full"
+    with pytest.raises(
+        ResultsFailure, match=r"10240 MiB long, of which 0 MiB .* than the 2 MiB that there is"
+    ):
+        collect_results(INTERFACE, out, text, size_limit=limit)
+    (found,) = collect_results(INTERFACE, out, "ARTIFACT:many:full", size_limit=limit).outputs
+    assert found.name == "many"
+    assert len(collect_results(INTERFACE, out, text).outputs) == 2
+
+
+def test_more_than_can_be_reported_is_refused_before_it_is_stored(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect, "MAX_REPORT", 1 << 20)
+    feature = {"type": "Feature", "geometry": POINT, "properties": {"a": "x" * (600 << 10)}}
+    (out / "gis.json").write_text(json.dumps(feature))
+    one = {"parse_results": [{"filename": "g", "gis_data_path": "gis.json"}]}
+    assert "at most 1 MiB can be reported" in refusal(out, one)

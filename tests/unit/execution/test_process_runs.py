@@ -24,6 +24,7 @@ from unit.execution.fake_runtime import (
     stored_file,
 )
 
+from scale_airflow.execution import disk
 from scale_airflow.execution.backends.process import ProcessBackend
 from scale_airflow.execution.order import ExecutionOrder, OrderInput, OrderOutput, ReportAnswer
 from scale_airflow.execution.processes import process_executions
@@ -424,14 +425,34 @@ def test_a_flood_of_output_is_cut_and_the_job_goes_on(bench: Bench, runtime: Fak
     assert len(output) < (1 << 20) + 100
 
 
-def test_using_more_scratch_space_than_given_is_a_warning(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("scale_airflow.execution.runner._DISK_LOOK", 0.05)
-    program = "import time; open('big', 'wb').write(b'x' * (3 << 20)); time.sleep(1.5)"
+def test_using_more_disk_than_given_is_a_warning(bench: Bench) -> None:
+    program = "open('big', 'wb').write(b'x' * (3 << 20))"
     assert bench.run(bench.order(program, disk_mib=1.0)).decision == "done"
     (warning,) = bench.completion()["warnings"]
-    assert warning == "The job uses 3 MiB of scratch space; it was given 1 MiB."
+    assert warning == "The job uses 3 MiB of disk; it was given 1 MiB."
+
+
+def test_a_job_that_takes_far_too_much_disk_is_stopped(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(disk, "_LEAST_MIB", 4.0)
+    program = "import time; open('big', 'wb').write(b'x' * (5 << 20)); time.sleep(600)"
+    bench.run(bench.order(program, disk_mib=2.0), disk_limit_factor=1.5)
+    report = bench.failure()
+    assert report["error_name"] == "filesystem-io"
+    assert report["message"].startswith(
+        "The job takes 5 MiB of disk: it was given 2 MiB, and at most 4 MiB are allowed then"
+    )
+    assert running_below(tmp_path) == []
+
+
+def test_what_a_quick_job_has_taken_counts_when_it_has_ended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "_LEAST_MIB", 1.0)
+    program = "open('big', 'wb').write(b'x' * (5 << 20))"
+    bench.run(bench.order(program, disk_mib=2.0), disk_limit_factor=2.0)
+    assert "at most 4 MiB are allowed" in bench.failure()["message"]
 
 
 def test_a_disk_that_runs_full_ends_the_job(
@@ -448,9 +469,64 @@ def test_a_disk_that_runs_full_ends_the_job(
         full = (tmp_path / "work" / "job_exe_7" / "outputs" / "output_work" / "full").exists()
         return found._replace(free=0) if full else found
 
-    monkeypatch.setattr("scale_airflow.execution.runner._DISK_LOOK", 0.05)
     monkeypatch.setattr(staging.shutil, "disk_usage", usage)
     bench.run(bench.order("import time; open('full', 'w'); time.sleep(600)"))
     report = bench.failure()
     assert report["error_name"] == "filesystem-io"
     assert "0 MiB left" in report["message"]
+
+
+HUGE = """
+import sys, os
+with open(sys.argv[1] + "/huge", "wb") as file:
+    file.truncate(10 << 30)
+print("ARTIFACT:out:huge")
+"""
+
+
+@pytest.mark.parametrize(("factor", "words"), [(10.0, "1024 MiB that the job may take"), (0.0, "has left")])
+def test_ten_gigabytes_of_holes_are_no_product(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float, words: str
+) -> None:
+    import shutil
+
+    real = shutil.disk_usage
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: real(path)._replace(free=5 << 30))
+    order = bench.order(HUGE, "${job_output_dir}", outputs=(OrderOutput("out", "file", True, None, 1),))
+    bench.run(order, disk_limit_factor=factor)
+    message = bench.failure()["message"]
+    assert "output 'out': the file 'huge' is 10240 MiB long, of which 0 MiB are no holes" in message
+    assert words in message
+    assert not (tmp_path / "data" / order.output_path).exists()
+
+
+def test_a_report_that_the_server_never_takes_ends_as_a_failure(
+    bench: Bench, tmp_path: Path, runtime: FakeRuntime
+) -> None:
+    runtime.script["/complete"] = (413, {"detail": "The body of a request may have at most 5 bytes."})
+    order = bench.order(
+        "import sys; open(sys.argv[1] + '/a', 'w'); print('ARTIFACT:out:a')",
+        "${job_output_dir}",
+        outputs=(OrderOutput("out", "file", True, None, 1),),
+    )
+    bench.run(order)
+    report = bench.failure()
+    assert report["error_name"] == "unknown"
+    assert "at most 5 bytes" in report["message"]
+    assert not (tmp_path / "data" / order.output_path / "a").exists()
+
+
+def test_a_failure_that_is_refused_with_its_manifest_goes_without(bench: Bench, runtime: FakeRuntime) -> None:
+    def fail(body: Any) -> tuple[int, Any]:
+        if body["manifest"] is not None:
+            return 400, {"detail": "This manifest can't be kept."}
+        return 200, ReportAnswer("failed", "").to_dict()
+
+    runtime.script["/fail"] = fail
+    program = (
+        "import sys; open(sys.argv[1] + '/results_manifest.json', 'w').write('{\"version\": \"1.1\", "
+        '"output_data": [{"name": "out", "file": {"path": "none"}}]}\')'
+    )
+    order = bench.order(program, "${job_output_dir}", outputs=(OrderOutput("out", "file", True, None, 1),))
+    assert bench.run(order).decision == "failed"
+    assert [report["manifest"] is None for report in runtime.bodies("/fail/")] == [False, True]
