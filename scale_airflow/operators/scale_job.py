@@ -226,7 +226,7 @@ class ScaleJobOperator(DockerOperator):
         from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
         from docker.errors import DockerException
 
-        from scale_airflow.operators.registry import connection_ids, serves
+        from scale_airflow.operators.registry import connection_ids, registry_of, serves
 
         for connection_id in () if self.docker_conn_id else connection_ids(image):
             try:
@@ -236,6 +236,13 @@ class ScaleJobOperator(DockerOperator):
             if serves(found.host, found.port, image):
                 self.docker_conn_id = connection_id
                 break
+        self.log.info(
+            "Pulling from %s %s",
+            registry_of(image),
+            f"with the login of the connection {self.docker_conn_id}"
+            if self.docker_conn_id
+            else f"without a login (the connection {connection_ids(image)[0]} could hold one)",
+        )
         self.__dict__.pop("hook", None)
         try:
             return self.hook.api_client
