@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Select, func
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, cast, func
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from scale_airflow.definitions.faults import nearest, quote, quote_all
@@ -81,6 +82,12 @@ def within(
     if window.ended is not None:
         statement = statement.where(moment <= window.ended)
     return statement
+
+
+def among(column: InstrumentedAttribute[Any], ids: Iterable[int]) -> ColumnElement[bool]:
+    """Return the condition that an id is one of these: one parameter, however many they are."""
+    kind = ARRAY(BigInteger)
+    return column == func.any(cast(bindparam(None, list(ids), type_=kind, unique=True), kind))
 
 
 def fetch(

@@ -4,20 +4,23 @@
 So the reports of two jobs of one recipe wait for each other instead of both missing that they were the last
 parent, and no two transactions wait for each other in a circle. Whoever goes through several jobs in one
 transaction (the tick, an agent's beat) could not keep that order: it takes what is free (``try_…``) and
-leaves the rest for its next turn, so it never waits for a row that somebody else holds.
+leaves the rest for its next turn, so it never waits for a row that somebody else holds. Whoever changes
+thousands on demand locks all recipes first, then all jobs (``lock_jobs``), each kind in the order of its ids.
 
 No lock keeps others from referring to a row, as the pieces of a log do.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from scale_airflow.errors import NotFound
-from scale_airflow.store.models import Job, JobExecution, Recipe
+from scale_airflow.services.listing import among
+from scale_airflow.store.models import Job, JobExecution, JobType, Recipe
 
 _BIGGEST_ID = 2**63 - 1
 
@@ -51,6 +54,32 @@ def try_lock_job(session: Session, job_id: int) -> Job | None:
 def try_lock_recipe(session: Session, recipe_id: int) -> bool:
     """Lock a recipe, which keeps everybody else from its jobs; False if somebody else is at it."""
     return _lock(session, Recipe.id, recipe_id, wait=False)
+
+
+def lock_jobs(session: Session, job_ids: Collection[int], statuses: Collection[str]) -> list[int]:
+    """Lock many jobs together with their recipes, each kind in the order of its ids.
+
+    Jobs of Scale's own types are left out: they are no one's to cancel or requeue.
+
+    :param statuses: only jobs that are in one of these states, now that nobody else changes them.
+    :returns: the ids of those that are locked.
+    """
+    asked = among(Job.id, job_ids)
+    recipes = select(Job.recipe_id).where(asked, Job.status.in_(statuses), Job.recipe_id.is_not(None))
+    held = session.scalars(
+        select(Recipe.id).where(Recipe.id.in_(recipes)).order_by(Recipe.id).with_for_update(key_share=True)
+    ).all()
+    # One that has come into such a state this moment may be of a recipe that is not held.
+    is_safe = or_(Job.recipe_id.is_(None), among(Job.recipe_id, held))
+    own = select(JobType.id).where(JobType.is_system)
+    return list(
+        session.scalars(
+            select(Job.id)
+            .where(asked, Job.status.in_(statuses), is_safe, Job.job_type_id.not_in(own))
+            .order_by(Job.id)
+            .with_for_update(of=Job, key_share=True)
+        )
+    )
 
 
 def lock_execution(session: Session, execution_id: int) -> JobExecution | None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, defer, lazyload, selectinload
 
-from scale_airflow.services.listing import Found, Window, fetch, order_fields, within
+from scale_airflow.services.listing import Found, Window, among, fetch, order_fields, within
 from scale_airflow.store.models import (
+    ErrorModel,
     Job,
     JobExecution,
     JobType,
@@ -48,21 +50,37 @@ ANY_JOB_TYPE = JobTypeFilter()
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs are meant; what is empty or None does not filter."""
+    """Which jobs are meant; what is empty or None does not filter. Different filters must all hold.
+
+    :param started: only jobs with ``last_modified`` from then on.
+    :param ended: only jobs with ``last_modified`` up to then.
+    :param error_names: only jobs that ended with one of these errors.
+    """
 
     status: str | None = None
     job_ids: Sequence[int] = ()
     job_types: JobTypeFilter = ANY_JOB_TYPE
+    started: datetime | None = None
+    ended: datetime | None = None
+    error_names: Sequence[str] = ()
+
+    @property
+    def means_all(self) -> bool:
+        """Whether nothing is filtered."""
+        return self == JobFilter()
 
     def applied(self, statement: Select[Any]) -> Select[Any]:
         """Return the statement with these conditions on :class:`Job`."""
         if self.status is not None:
             statement = statement.where(Job.status == self.status)
         if self.job_ids:
-            statement = statement.where(Job.id.in_(self.job_ids))
+            statement = statement.where(among(Job.id, self.job_ids))
         if (type_ids := self.job_types.ids_of()) is not None:
             statement = statement.where(Job.job_type_id.in_(type_ids))
-        return statement
+        if self.error_names:
+            named = select(ErrorModel.id).where(ErrorModel.name.in_(self.error_names))
+            statement = statement.where(Job.error_id.in_(named))
+        return within(statement, Job.last_modified, Window(started=self.started, ended=self.ended))
 
 
 JOB_TYPE_FIELDS = (
