@@ -57,6 +57,7 @@ def cancel_jobs(session: Session, wanted: JobFilter, *, message: str = "The job 
     :param message: what their executions say.
     :raises NotFound: if no job is meant.
     """
+    session.flush()
     matched = matching(session, wanted)
     changed = lock_jobs(session, matched, CANCELABLE)
     if changed:
@@ -67,6 +68,7 @@ def cancel_jobs(session: Session, wanted: JobFilter, *, message: str = "The job 
         _leave_queue(session, changed, recipes)
         cancel_tasks_of_runs(session, _tasks_of(session, changed))
         wake(session)
+        session.expire_all()  # all was changed past the objects that somebody may hold
     return Changed(matched, changed)
 
 

@@ -161,6 +161,9 @@ def _begin_again(
         again.recipes = members_of(session, recipe_ids) if ready else members
     if not is_in_airflow:
         _leave_airflow(session, again.queued)
+    # Most was changed past the objects that somebody may hold.
+    session.flush()
+    session.expire_all()
     return again
 
 

@@ -85,6 +85,7 @@ def queue(answers: Answers) -> None:
     body["job_data"]["output_data"][0]["workspace_id"] = day.world.workspace().id
     job = answers.ask("Queue New Job", body=body)
     answers.ask("Update Job", job["id"], body={"status": "CANCELED"})
+    requeue(answers)
     uses = [{"recipe_input": "image", "job_input": "input"}]
     one = {"name": "one", "job_type": {"name": "unpack", "version": "1.0"}, "recipe_inputs": uses}
     taken = [{"name": name, "type": "file"} for name in ("image", "georeference_data")]
@@ -95,6 +96,18 @@ def queue(answers: Answers) -> None:
         each["file_id"] = day.ids["source"]
     body["recipe_data"]["workspace_id"] = day.world.workspace().id
     answers.ask("Queue New Recipe", body=body)
+
+
+def requeue(answers: Answers) -> None:
+    """Send a request with every filter that there is; the specification has no example."""
+    day = answers.day
+    job_type = day.world.job_type("requeued", interface({}, {}), category="examples")
+    job = day.do("POST", "/queue/new-job/", {"job_type_id": job_type.id})
+    day.do("PATCH", f"/jobs/{job['id']}/", {"status": "CANCELED"})
+    wanted = {"started": "PT1H", "ended": "PT0S", "status": "CANCELED", "job_ids": [job["id"]]}
+    types = {"job_type_ids": [job_type.id], "job_type_names": ["requeued"]}
+    more = {"job_type_categories": ["examples"], "priority": 7}
+    answers.ask("Requeue Jobs", body={**wanted, **types, **more})
 
 
 def configure(answers: Answers) -> None:

@@ -10,13 +10,14 @@ from fastapi import APIRouter, Depends, Query, Request
 from scale_airflow.api_plugin.auth import requires
 from scale_airflow.api_plugin.bodies import Field, JsonBody, check_fields, documented
 from scale_airflow.api_plugin.filters import JobTypesDep
+from scale_airflow.api_plugin.job_filters import filter_fields, listed, read_filter
 from scale_airflow.api_plugin.links import LinksDep
-from scale_airflow.api_plugin.listing import WindowDep, page_of
+from scale_airflow.api_plugin.listing import PagesDep, WindowDep, page_of
 from scale_airflow.api_plugin.parameters import Identifier, OneOf, PathId
 from scale_airflow.api_plugin.replies import Reply
 from scale_airflow.api_plugin.views import work
 from scale_airflow.errors import Fault, InvalidRequest
-from scale_airflow.services import jobs, work_details, work_lists
+from scale_airflow.services import cancel, jobs, work_details, work_lists
 from scale_airflow.services.work_lists import JobFilter
 from scale_airflow.store.models import JOB_STATUSES
 from scale_airflow.store.session import transaction
@@ -34,6 +35,7 @@ _CHANGES = {
         example="CANCELED",
     )
 }
+_CANCEL = filter_fields(cancel.CANCELABLE)
 
 
 @router.get("/jobs/", summary="Job list", dependencies=READ)
@@ -52,6 +54,26 @@ def list_jobs(
     with transaction() as session:
         found = work_lists.list_jobs(session, JobFilter(status, tuple(job_id), job_types), window)
         return page_of(request, window, found, work.job)
+
+
+@router.post(
+    "/jobs/cancel/",
+    summary="Cancel jobs",
+    dependencies=EDIT,
+    openapi_extra=documented(_CANCEL, minProperties=1),
+)
+def cancel_jobs(body: JsonBody, window: PagesDep) -> Reply:
+    """Cancel jobs, all in one transaction: waiting ones never start, the work of running ones is killed.
+
+    Jobs that depend on them are BLOCKED. Jobs that match and are COMPLETED or CANCELED stay as they are. At
+    least one filter is needed; all that are given must hold.
+
+    The answer lists all jobs that match, as they are now, `page_size` of them; `count` is how many they are.
+    """
+    wanted, _ = read_filter(body, _CANCEL, cancel.CANCELABLE)
+    with transaction() as session:
+        done = cancel.cancel_jobs(session, wanted)
+        return listed(session, done.matched, window)
 
 
 @router.get("/jobs/{job_id}/", summary="Job details", dependencies=READ)

@@ -10,11 +10,14 @@ from fastapi import APIRouter, Depends
 
 from scale_airflow.api_plugin.auth import Caller, requires
 from scale_airflow.api_plugin.bodies import Field, JsonBody, check_fields, documented
+from scale_airflow.api_plugin.job_filters import filter_fields, listed, read_filter
 from scale_airflow.api_plugin.links import LinksDep
+from scale_airflow.api_plugin.listing import PagesDep
 from scale_airflow.api_plugin.replies import Reply, created
 from scale_airflow.api_plugin.views import work
 from scale_airflow.api_plugin.views.moments import moment
-from scale_airflow.services import queue, work_details
+from scale_airflow.errors import Fault, InvalidRequest
+from scale_airflow.services import queue, requeue, work_details
 from scale_airflow.services.lookup import by_id
 from scale_airflow.store.models import JobType, RecipeType
 from scale_airflow.store.session import transaction
@@ -50,6 +53,16 @@ _RECIPE = {
         },
     ),
 }
+_PRIORITY = Field(
+    "integer",
+    nullable=True,
+    description="The new priority of these jobs, from 0 on, lower runs first; they keep theirs without it.",
+    example=10,
+)
+_HIGHEST_PRIORITY = 2**31 - 1
+_REQUEUE = {**filter_fields(requeue.REQUEUEABLE), "priority": _PRIORITY}
+_REQUEUE_ONE = {"job_id": Field("integer", required=True, description="The job.", example=1234)}
+EDIT = [Depends(requires("PUT", "Scale Jobs"))]
 
 
 @router.get("/queue/status/", summary="Queue status", dependencies=[Depends(requires("GET", "Scale Queue"))])
@@ -110,3 +123,44 @@ def queue_new_recipe(
         )
         found = work_details.recipe_details(session, recipe.id)
         return created(work.recipe_details(found, links), links.to(f"/recipes/{recipe.id}/"))
+
+
+@router.post(
+    "/queue/requeue-jobs/",
+    summary="Requeue jobs",
+    dependencies=EDIT,
+    openapi_extra=documented(_REQUEUE, minProperties=1),
+)
+def requeue_jobs(body: JsonBody, window: PagesDep) -> Reply:
+    """Give FAILED and CANCELED jobs one more try, all in one transaction.
+
+    A job that was queued before is QUEUED again, also when its `max_tries` were used up. One that never was
+    waits for its parents again (PENDING, or BLOCKED). Jobs that match and are in another state stay as they
+    are. At least one filter is needed; all that are given must hold.
+
+    The answer lists all jobs that match, as they are now, `page_size` of them; `count` is how many they are.
+    """
+    wanted, given = read_filter(body, _REQUEUE, requeue.REQUEUEABLE)
+    priority = given.get("priority")
+    if priority is not None and not 0 <= priority <= _HIGHEST_PRIORITY:
+        message = f"A priority is a whole number from 0 to {_HIGHEST_PRIORITY}."
+        raise InvalidRequest(message, [Fault("/priority", message)])
+    with transaction() as session:
+        done = requeue.requeue_jobs(session, wanted, priority=priority)
+        return listed(session, done.matched, window)
+
+
+@router.post(
+    "/queue/requeue-job/",
+    summary="Requeue job",
+    dependencies=EDIT,
+    openapi_extra=documented(_REQUEUE_ONE),
+    responses={409: {"description": "The job is neither FAILED nor CANCELED."}},
+)
+def requeue_job(body: JsonBody, links: LinksDep) -> Reply:
+    """Give one FAILED or CANCELED job as many further tries as its job type allows (the older request)."""
+    given = check_fields(body, _REQUEUE_ONE)
+    with transaction() as session:
+        requeue.requeue_job(session, given["job_id"])
+        session.flush()
+        return Reply(work.job_details(work_details.job_details(session, given["job_id"]), links))
