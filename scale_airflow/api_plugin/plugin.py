@@ -26,6 +26,13 @@ class ScalePlugin(AirflowPlugin):
         return [{"app": create_app(), "url_prefix": "/scale", "name": "Scale API"}]
 
     @cached_property
+    def listeners(self) -> list[Any]:  # type: ignore[override]
+        """What loads the modules of tasks in the processes that tasks are forks of."""
+        from scale_airflow.engine import preloading
+
+        return [preloading]
+
+    @cached_property
     def timetables(self) -> list[type[Any]]:  # type: ignore[override]
         """The timetable of clock rules, which the scheduler finds by its name in serialized DAGs."""
         from scale_airflow.timetables.clock import ScaleClockTimetable

@@ -210,6 +210,7 @@ class CompletionReport(Message):
     manifest: dict[str, Any]
     environment: dict[str, Any]
     warnings: tuple[str, ...]
+    command_arguments: str | None = None
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,7 @@ class FailureReport(Message):
     times: PhaseTimes
     environment: dict[str, Any]
     manifest: dict[str, Any] | None = None
+    command_arguments: str | None = None
 
 
 @dataclass(frozen=True)

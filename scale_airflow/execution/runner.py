@@ -250,6 +250,7 @@ class Execution:
             manifest=manifest,
             environment=self._environment,
             warnings=() if self._disk.warning is None else (self._disk.warning,),
+            command_arguments=self._arguments,
         )
 
     def _has_results(self, sink: OutputSink, run: JobRun) -> bool:
@@ -268,7 +269,9 @@ class Execution:
         message: str,
         manifest: dict[str, Any] | None = None,
     ) -> FailureReport:
-        return FailureReport(error_name, exit_code, message, self._times, self._environment, manifest)
+        return FailureReport(
+            error_name, exit_code, message, self._times, self._environment, manifest, self._arguments
+        )
 
     def _report(self, report: CompletionReport | FailureReport) -> ReportAnswer:
         """Deliver the report, however long the API server is away (up to an hour)."""

@@ -210,12 +210,12 @@ class ScaleJobOperator(DockerOperator):
             from scale_airflow.execution.backends.process import ProcessBackend
 
             return ProcessBackend(configured)
-        from scale_airflow.execution.backends.docker import DockerBackend, connect, engine_url
+        from scale_airflow.execution.backends.docker import DockerBackend, connector, engine_url
 
         self.docker_url = engine_url(configured.docker_url)
         return DockerBackend(
             configured,
-            lambda: connect(configured.docker_url),
+            connector(configured.docker_url),
             agent_id=agent_id,
             connect_for_pull=self._connect_for_pull,
         )

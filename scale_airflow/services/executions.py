@@ -20,7 +20,6 @@ from scale_airflow.execution.order import (
     BeatReport,
     CompletionReport,
     FailureReport,
-    PhaseTimes,
     ReportAnswer,
 )
 from scale_airflow.services import products
@@ -64,9 +63,7 @@ def beat(session: Session, execution_id: int, report: BeatReport) -> BeatAnswer:
     if execution.stop_requested is not None:
         return BeatAnswer(False, "The execution is to be stopped.")
     execution.last_beat = utcnow()
-    _set_times(execution, report.times)
-    if report.command_arguments is not None:
-        execution.command_arguments = report.command_arguments
+    _note_progress(execution, report)
     return BeatAnswer(True)
 
 
@@ -84,7 +81,7 @@ def complete(
     job, execution = _locked(session, execution_id, token)
     if execution.status != "RUNNING":
         return _answer_again(job, execution)
-    _set_times(execution, report.times)
+    _note_progress(execution, report)
     execution.job_exit_code = report.exit_code
     execution.environment = report.environment
     try:
@@ -118,7 +115,7 @@ def fail(
     job, execution = _locked(session, execution_id, token)
     if execution.status != "RUNNING":
         return _answer_again(job, execution)
-    _set_times(execution, report.times)
+    _note_progress(execution, report)
     execution.job_exit_code = report.exit_code
     execution.environment = report.environment
     execution.results_manifest = report.manifest
@@ -177,10 +174,13 @@ def _mapped_error(job: Job, exit_code: int | None) -> str:
     return mapped or "unknown"
 
 
-def _set_times(execution: JobExecution, times: PhaseTimes) -> None:
-    for name, value in times.to_dict().items():
+def _note_progress(execution: JobExecution, report: BeatReport | CompletionReport | FailureReport) -> None:
+    """Record how far an execution is, and the arguments of its command once they are known."""
+    for name, value in report.times.to_dict().items():
         if value is not None:
             setattr(execution, name, _moment(name, value))
+    if report.command_arguments is not None:
+        execution.command_arguments = report.command_arguments
 
 
 def _moment(name: str, value: str) -> datetime:

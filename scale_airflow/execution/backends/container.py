@@ -178,7 +178,7 @@ class ContainerJob:
             state: dict[str, Any] = self._client.inspect_container(self._id)["State"]
             if not state["Running"] or time.monotonic() >= give_up:
                 return state
-            time.sleep(0.02)
+            time.sleep(0.005)
 
     def _ending(self, state: dict[str, Any]) -> Ending:
         return Ending(

@@ -211,9 +211,23 @@ def engine_url(docker_url: str) -> str:
     return docker_url or os.environ.get("DOCKER_HOST") or DEFAULT_UNIX_SOCKET
 
 
-def connect(docker_url: str) -> APIClient:
+def connector(docker_url: str) -> Connect:
+    """Return what makes one job's clients: only the first asks which version of its API to speak."""
+    version = "auto"
+
+    def connect_on() -> APIClient:
+        nonlocal version
+        client = connect(docker_url, version)
+        version = client.api_version
+        return client
+
+    return connect_on
+
+
+def connect(docker_url: str, version: str = "auto") -> APIClient:
     """Return a new client of the engine (see :func:`engine_url`).
 
+    :param version: of the engine's API; "auto" asks it.
     :raises DockerException: if it can't be reached.
     """
     url = engine_url(docker_url)
@@ -226,4 +240,4 @@ def connect(docker_url: str) -> APIClient:
                 probe.connect("/" + place.lstrip("/"))
         except OSError as error:
             raise DockerException(f"{url}: {error.strerror or error}") from None
-    return APIClient(base_url=url, version="auto")
+    return APIClient(base_url=url, version=version)

@@ -18,7 +18,7 @@ from scale_airflow.execution.order import BeatReport, ExecutionOrder, FailureRep
 from scale_airflow.services import logs
 from scale_airflow.services.events import user_event
 from scale_airflow.services.queue import queue_job
-from scale_airflow.store.models import Job
+from scale_airflow.store.models import Job, JobExecution
 
 API = "/scale/api/runtime"
 
@@ -107,8 +107,10 @@ def test_a_token_reports_on_its_own_execution_alone(
         assert client.post(f"{own}/log/", json=chunk, headers=token).json() == {"more": True}
     assert logs.read_logs(world.session, order.execution_id) == ("hello\n", "")
 
-    failure = FailureReport("timeout", None, "too slow", PhaseTimes(), {}, None).to_dict()
+    failure = FailureReport("timeout", None, "too slow", PhaseTimes(), {}, None, "ran this").to_dict()
     answers = [client.post(f"{own}/fail/", json=failure, headers=token).json() for _ in range(2)]
+    world.session.expire_all()
+    assert world.session.get_one(JobExecution, order.execution_id).command_arguments == "ran this"
     assert [answer["decision"] for answer in answers] == ["retry", "retry"]
 
 

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from scale_airflow.errors import ScaleApiError
+from scale_airflow.execution import heart as heart_module
 from scale_airflow.execution.heart import Heart
 from scale_airflow.execution.order import BeatAnswer, BeatReport, PhaseTimes
 
@@ -42,6 +43,20 @@ def test_beats_on_while_the_server_is_away() -> None:
     server.wait_for(5)
     heart.stop()
     assert reasons == []
+
+
+def test_a_job_that_is_over_before_its_news_are_gathered_costs_no_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(heart_module, "GATHER", 60.0)
+    server = Server()
+    heart = Heart(server.beat, lambda: REPORT, lambda reason: None, interval=60)
+    heart.start()
+    heart.hurry()
+    heart.stop()
+    heart._thread.join(10)
+    assert not heart._thread.is_alive()
+    assert server.calls == 0
 
 
 def test_hurries_when_there_is_news() -> None:
