@@ -121,8 +121,9 @@ def first_served(
             continue
         passes = head is None or fits(_sum((head.needs, beside_head, other.needs)), total)
         if fits(other.needs, free) and passes:
-            # It takes this when it asks next. Equals are served as they ask: nothing lies idle for them.
-            if other.priority < me.priority:
+            # It takes this when it asks next. Equals are served as they ask: nothing lies idle for them. But
+            # what a larger one has waited for is not given away in pieces the moment it is there.
+            if other.priority < me.priority or not fits(other.needs, me.needs):
                 free, taker = _less(free, other.needs), other
                 beside_head = _sum((beside_head, other.needs))
         elif head is None:

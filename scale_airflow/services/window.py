@@ -84,7 +84,7 @@ def open_window(session: Session, settings: Settings) -> DispatchWindow:
     places, full, oversized = _types(session, too_large)
     in_airflow, runnable = _runs_in_airflow(session, full, too_large)
     return DispatchWindow(
-        room=settings.dispatch_window - runnable,
+        room=min(settings.dispatch_window, settings.max_active_runs_total) - runnable,
         spare=settings.max_active_runs_total - in_airflow,
         places=places,
         stuck=sorted({*full, *oversized}),
@@ -178,7 +178,8 @@ def _in_order(session: Session, passed: list[int], limit: int) -> Sequence[Any]:
 
 
 # From each kind to the next in the index, however many entries there are of one; then the first of each kind,
-# and of the kinds with the most urgent first ones as many as are asked for.
+# and of the kinds with the most urgent first ones as many as are asked for. BETWEEN and not =: with that the
+# planner may walk the other index, in the order of priority, past all that is of other kinds.
 _BY_KIND = text(
     """
     WITH RECURSIVE kinds AS (
@@ -189,7 +190,8 @@ _BY_KIND = text(
     ),
     samples AS (
         SELECT sample.* FROM kinds CROSS JOIN LATERAL (
-            SELECT kind, job_type_ids, later_type_ids FROM scale_queue_entry WHERE kind = kinds.kind LIMIT 1
+            SELECT kind, job_type_ids, later_type_ids FROM scale_queue_entry
+            WHERE kind BETWEEN kinds.kind AND kinds.kind ORDER BY kind, priority, queued, id LIMIT 1
         ) sample
         WHERE NOT sample.job_type_ids <@ CAST(:closed AS bigint[])
         AND NOT (sample.job_type_ids || sample.later_type_ids) && CAST(:stuck AS bigint[])
@@ -197,7 +199,7 @@ _BY_KIND = text(
     heads AS (
         SELECT head.* FROM samples CROSS JOIN LATERAL (
             SELECT kind, priority, queued, id FROM scale_queue_entry
-            WHERE kind = samples.kind AND (not_before IS NULL OR not_before <= :now)
+            WHERE kind BETWEEN samples.kind AND samples.kind AND (not_before IS NULL OR not_before <= :now)
             AND id <> ALL (CAST(:passed AS bigint[]))
             ORDER BY kind, priority, queued, id LIMIT 1
         ) head
@@ -205,7 +207,7 @@ _BY_KIND = text(
     )
     SELECT entry.* FROM heads CROSS JOIN LATERAL (
         SELECT id, job_id, recipe_id, job_type_ids, priority, queued FROM scale_queue_entry
-        WHERE kind = heads.kind AND (not_before IS NULL OR not_before <= :now)
+        WHERE kind BETWEEN heads.kind AND heads.kind AND (not_before IS NULL OR not_before <= :now)
         AND id <> ALL (CAST(:passed AS bigint[]))
         ORDER BY kind, priority, queued, id LIMIT :most
     ) entry

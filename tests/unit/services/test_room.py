@@ -40,6 +40,13 @@ def test_small_ones_do_not_pass_a_big_one_for_ever() -> None:
     assert first_served(one(1, 1.0), [one(0, 4.0)], [big], NODE) is None, "it was there before"
 
 
+def test_a_big_one_gets_what_it_waited_for_though_a_small_one_asks_first() -> None:
+    big, small = one(1, 7.0), one(3, 2.0)
+    assert first_served(small, [one(0, 1.0)], [big], NODE) == big, "it fits now, and asks again soon"
+    assert first_served(one(3, 1.0), [], [big], NODE) is None, "there is room beside it"
+    assert first_served(one(0, 2.0), [one(2, 1.0)], [big], NODE) is None, "it was there before"
+
+
 def test_what_the_big_one_will_not_miss_is_given_away() -> None:
     big = one(2, 6.0)
     assert first_served(one(3, 2.0), [one(1, 4.0)], [big], NODE) is None
