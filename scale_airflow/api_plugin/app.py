@@ -44,6 +44,7 @@ ROUTERS = (
     "runtime",
     "runtime_strikes",
     "runtime_clock",
+    "runtime_files",
 )
 """Modules of ``routers/``, in the order in which the documentation shows them."""
 

@@ -20,6 +20,7 @@ from scale_airflow.config import Settings
 from scale_airflow.config import settings as read_settings
 from scale_airflow.errors import ScaleApiError
 from scale_airflow.execution import host
+from scale_airflow.execution.file_work import FileWork
 from scale_airflow.execution.leftovers import Leftovers
 from scale_airflow.execution.order import NodeAnswer, NodeBeat
 from scale_airflow.execution.staging import FOLDER, Scratch
@@ -28,6 +29,8 @@ from scale_airflow.hooks.scale import ScaleHook
 
 #: Seconds to wait after a beat that failed.
 _AWAY = 2.0
+#: Seconds that file work may take to end; what it was at is done again by the next agent.
+_PATIENCE = 5.0
 #: Seconds between two looks at what the host has.
 _RESOURCES_LOOK = 15.0
 
@@ -52,24 +55,32 @@ def run_agent(
     """
     found = settings or read_settings()
     identity = host.make_agent_id(found.work_dir, agent_id)
-    agent = NodeAgent(
-        found, lambda: ScaleHook(found.connection_id).client, identity, hostname or host.hostname()
-    )
+
+    def connect() -> RuntimeClient:
+        return ScaleHook(found.connection_id).client
+
+    agent = NodeAgent(found, connect, identity, hostname or host.hostname())
+    files = FileWork(found, connect, identity)
     if once:
         agent.beat()
+        files.round()
         return
     stop = threading.Event()
+    at_files = threading.Thread(target=files.run, args=(stop,), name="scale-files", daemon=True)
 
     def end(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     log.info("The agent of node %s (%s) starts; scratch folder %s", agent.hostname, identity, found.work_dir)
+    at_files.start()
     try:
         agent.run(stop)
     finally:
+        stop.set()
         for number, handler in before.items():
             signal.signal(number, handler)
+        at_files.join(_PATIENCE)
     log.info("The agent of node %s ends", agent.hostname)
 
 

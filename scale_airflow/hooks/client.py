@@ -11,6 +11,13 @@ from typing import Any
 import requests
 
 from scale_airflow.errors import Fault, ScaleApiError
+from scale_airflow.execution.file_duties import (
+    DutyAnswer,
+    DutyRequest,
+    DutyResult,
+    SweepAnswer,
+    SweepQuestion,
+)
 from scale_airflow.execution.order import (
     BeatAnswer,
     BeatReport,
@@ -149,6 +156,20 @@ class RuntimeClient(ScaleClient):
             "POST", "/runtime/nodes/beat/", body=beat.to_dict(), repeatable=True, attempts=1
         )
         return _read(NodeAnswer, answer)
+
+    def file_duties(self, request: DutyRequest) -> DutyAnswer:
+        """Ask what is to be moved and removed in workspaces."""
+        answer = self.request("POST", "/runtime/file-duties/", body=request.to_dict(), repeatable=True)
+        return _read(DutyAnswer, answer)
+
+    def file_duty_result(self, result: DutyResult) -> None:
+        """Say what became of that."""
+        self.request("POST", "/runtime/file-duties/result/", body=result.to_dict(), repeatable=True)
+
+    def file_duty_sweep(self, question: SweepQuestion) -> SweepAnswer:
+        """Ask which files of a swept folder belong to nothing."""
+        answer = self.request("POST", "/runtime/file-duties/sweep/", body=question.to_dict(), repeatable=True)
+        return _read(SweepAnswer, answer)
 
     def dag_files(self, after: int = 0) -> list[dict[str, Any]]:
         """Return id, file_name and sha256 of the generated DAG files with an id above ``after``."""

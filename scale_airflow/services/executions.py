@@ -97,6 +97,8 @@ def _commit_results(session: Session, job: Job, execution: JobExecution, report:
     execution.results = results.to_document()
     execution.results_manifest = report.manifest
     execution.warnings = [*execution.warnings, *report.warnings]
+    if execution.unswept == 1:
+        execution.unswept = 0  # no other worker can have stored what this report does not name
     end_execution(execution, "COMPLETED")
     complete_job(session, job, results)
     products.publish(session, job, execution)

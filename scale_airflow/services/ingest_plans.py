@@ -12,12 +12,11 @@ from sqlalchemy.orm import Session
 
 from scale_airflow.errors import Fault, InvalidRequest
 from scale_airflow.execution.ingest.messages import HashedFile, PlanAnswer, PlanRequest, StorePlan
+from scale_airflow.services.file_paths import PREFIXES, lock_paths
 from scale_airflow.services.ingest import lock_batch, require_running
-from scale_airflow.services.lookup import lock_name
-from scale_airflow.store.models import Ingest, ScaleFile
+from scale_airflow.store.models import FileDuty, Ingest, ScaleFile
 
 _HEX = frozenset("0123456789abcdef")
-_PREFIXES = (8, 16, 64)
 
 
 def plan(session: Session, execution_id: int, request: PlanRequest) -> PlanAnswer:
@@ -47,7 +46,7 @@ def plan(session: Session, execution_id: int, request: PlanRequest) -> PlanAnswe
     wanted = [(ingests[file.ingest_id], file) for file in request.files if file.ingest_id in ingests]
     for workspace_id in sorted({ingest.workspace_id or 0 for ingest, _ in wanted}):
         # Two Strike processes that store into one workspace decide one after the other.
-        lock_name(session, "workspace paths", str(workspace_id))
+        lock_paths(session, workspace_id)
     known = _Known.load(session, wanted)
     plans = []
     for ingest, file in wanted:
@@ -98,6 +97,12 @@ class _Known:
             or_(ScaleFile.is_deleted.is_(False), ScaleFile.kind == "PRODUCT"),
         )
         known.taken = {(row[0], row[1]) for row in session.execute(same_place)}
+        for column in (FileDuty.path, FileDuty.target):
+            # A file is moved there or away from there.
+            moving = select(FileDuty.workspace_id, column).where(
+                tuple_(FileDuty.workspace_id, column).in_(list(places))
+            )
+            known.taken |= {(row[0], row[1] or "") for row in session.execute(moving)}
         on_the_way = select(Ingest).where(
             Ingest.workspace_id.in_(workspaces),
             Ingest.file_name.in_(file_names),
@@ -136,10 +141,10 @@ class _Known:
 def _candidates(ingest: Ingest, checksum: str) -> list[str]:
     """Return the paths that a file may have: the dated one, and those in folders named by its content."""
     folder = PurePosixPath(ingest.file_path or "").parent
-    if len(folder.name) in _PREFIXES and set(folder.name) <= _HEX:
+    if len(folder.name) in PREFIXES and set(folder.name) <= _HEX:
         folder = folder.parent
     return [str(folder / ingest.file_name)] + [
-        str(folder / checksum[:length] / ingest.file_name) for length in _PREFIXES
+        str(folder / checksum[:length] / ingest.file_name) for length in PREFIXES
     ]
 
 

@@ -58,6 +58,9 @@ def order_of(
     execution.backend = backend
     if execution.output_path is None:
         execution.output_path = _output_path(session, job, execution)
+    if interface.outputs:
+        # Recorded before anything is stored: whatever becomes of this worker, somebody looks for its files.
+        execution.unswept += 1
     workspaces = {file.workspace_id for file in files.values()} | set(data.outputs.values())
     return ExecutionOrder(
         execution_id=execution.id,

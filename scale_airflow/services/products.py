@@ -20,10 +20,13 @@ from scale_airflow.definitions.results_manifest import read_time
 from scale_airflow.errors import Fault, InvalidDocument, WorkspaceError
 from scale_airflow.execution.order import CompletionReport, ReportedFile, ReportedOutput, ReportedParse
 from scale_airflow.services import facts, triggers
+from scale_airflow.services.file_moves import plan_moves
 from scale_airflow.services.lookup import lock_name
 from scale_airflow.store.models import FileAncestry, Job, JobExecution, JobInputFile, ScaleFile, utcnow
+from scale_airflow.workspaces.confined import split
 
 _TAG = re.compile(r"[a-zA-Z0-9\-_ ]+")
+_LONGEST_FOLDER = 1000
 
 
 def store_products(
@@ -100,12 +103,18 @@ def apply_parse_results(
     if not sources:
         return
     rules = triggers.active_rules(session, "PARSE")
+    moves = []
     for name, result in by_name.items():
         source = sources.get(name)
         if source is not None:
             _parse_source(source, result)
             session.flush()
             triggers.evaluate_parse(session, source_file=source, job_exe=execution, rules=rules)
+            if result.new_workspace_path is not None:
+                moves.append((source, result.new_workspace_path))
+    # Last, since no other file gets a path in these workspaces until this is committed.
+    stay = plan_moves(session, moves, execution.node_id)
+    execution.warnings = [*execution.warnings, *(f"parse_results: {text}" for text in stay)]
 
 
 def _lock_sources(session: Session, job: Job, names: Collection[str]) -> dict[str, ScaleFile]:
@@ -239,6 +248,8 @@ def _check_report(
             for number, tag in enumerate(result.data_types)
             if not _TAG.fullmatch(tag)
         ]
+        if result.new_workspace_path is not None:
+            faults += _check_folder(f"{place}/new_workspace_path", result.new_workspace_path)
     faults = faults or _check_free(session, report.outputs)
     if faults:
         raise InvalidDocument("results", faults)
@@ -317,6 +328,16 @@ def _check_file(
     if not 0 <= file.file_size < 2**63:
         faults.append(Fault(f"{place}/file_size", f"{file.file_size} bytes is no size of a file"))
     return faults + _check_geography(place, file)
+
+
+def _check_folder(place: str, path: str) -> list[Fault]:
+    try:
+        parts = split(path)
+    except WorkspaceError as error:
+        return [Fault(place, str(error))]
+    if len("/".join(parts).encode()) > _LONGEST_FOLDER:
+        return [Fault(place, f"has more than {_LONGEST_FOLDER} bytes")]
+    return []
 
 
 def _check_geography(place: str, found: ReportedFile | ReportedParse) -> list[Fault]:

@@ -42,6 +42,7 @@ class FakeRuntime:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # else each answer, in two pieces, waits 40 ms
 
             def answer(self) -> None:
                 size = int(self.headers.get("Content-Length") or 0)
@@ -79,6 +80,8 @@ class FakeRuntime:
             return 200, ReportAnswer("done", "well done").to_dict()
         if known.endswith("/fail/"):
             return 200, ReportAnswer("failed", "not retried").to_dict()
+        if known.endswith("/file-duties/"):
+            return 200, {"duties": [], "interval": 0.05}
         if known.endswith("/log/"):
             return 200, {}
         return 404, {"detail": f"There is no {path}.", "errors": []}

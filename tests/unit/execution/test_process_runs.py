@@ -392,21 +392,48 @@ def test_what_an_earlier_start_left_is_no_result(bench: Bench, tmp_path: Path) -
     assert bench.run(bench.order("")).decision == "done"
 
 
-def test_nothing_stays_stored_of_an_execution_that_fails(bench: Bench, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_stored_fails_the_job_and_the_rest_is_left_to_be_swept(
+    bench: Bench, tmp_path: Path
+) -> None:
+    order = bench.order(
+        "print('ARTIFACT:list:a'); print('ARTIFACT:list:sub/b')\n"
+        "import os, sys\nos.mkdir(sys.argv[1] + '/sub')\n"
+        "for n in ('a', 'sub/b'): open(sys.argv[1] + '/' + n, 'w').write(n)",
+        "${job_output_dir}",
+        outputs=(OrderOutput("list", "files", True, None, 1),),
+    )
+    in_the_way = tmp_path / "data" / order.output_path / "sub"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.write_text("no directory")
+    bench.run(order)
+    report = bench.failure()
+    assert report["error_name"] == "nfs"
+    assert "'sub/b'" in report["message"]
+    # Who removed it now might take away what another worker has reported.
+    assert sorted(entry.name for entry in in_the_way.parent.iterdir()) == ["a", "sub"]
+
+
+def test_what_an_earlier_start_has_stored_is_not_replaced(
+    bench: Bench, tmp_path: Path, runtime: FakeRuntime
+) -> None:
     order = bench.order(
         "print('ARTIFACT:list:a'); print('ARTIFACT:list:b')\n"
         "import sys\nfor n in 'ab': open(sys.argv[1] + '/' + n, 'w').write(n)",
         "${job_output_dir}",
         outputs=(OrderOutput("list", "files", True, None, 1),),
     )
-    taken = tmp_path / "data" / order.output_path / "b"
-    taken.parent.mkdir(parents=True)
-    taken.write_text("other")
-    bench.run(order)
-    report = bench.failure()
-    assert report["error_name"] == "nfs"
-    assert "'b'" in report["message"]
-    assert [entry.name for entry in taken.parent.iterdir()] == ["b"]
+    folder = tmp_path / "data" / order.output_path
+    folder.mkdir(parents=True)
+    (folder / "a").write_text("a")
+    (folder / "b").write_text("another time")
+    assert bench.run(order).decision == "done"
+    (report,) = runtime.bodies("/complete/")
+    first, second = report["outputs"][0]["files"]
+    assert (first["path"], first["file_name"]) == (f"{order.output_path}/a", "a")
+    digest = hashlib.sha256(b"b").hexdigest()
+    assert (second["path"], second["file_name"]) == (f"{order.output_path}/{digest[:8]}/b", "b")
+    assert (folder / "b").read_text() == "another time"
+    assert (folder / digest[:8] / "b").read_text() == "b"
 
 
 def test_a_flood_of_output_is_cut_and_the_job_goes_on(bench: Bench, runtime: FakeRuntime) -> None:
