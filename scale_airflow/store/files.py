@@ -37,6 +37,7 @@ class ScaleFile(Base):
         Index(None, "kind", "last_modified", "id"),
         Index(None, "kind", "file_name"),
         Index(None, "uuid"),
+        Index(None, "data_started", postgresql_where=text("kind = 'SOURCE' AND data_started IS NOT NULL")),
         Index(
             "ix_scale_file_published",
             "last_modified",

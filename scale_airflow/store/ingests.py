@@ -72,6 +72,7 @@ class Ingest(Base):
         Index(None, "last_modified", "id"),
         Index(None, "status", "last_modified"),
         Index(None, "strike_id", "ingest_ended"),
+        Index(None, "ingest_ended", postgresql_where=text("ingest_ended IS NOT NULL")),
         # One file on its way at a time: the next of that name waits until this one has moved.
         Index(
             "uq_scale_ingest_arriving",

@@ -4,6 +4,7 @@
 from scale_airflow.store.base import Base, utcnow
 from scale_airflow.store.files import FileAncestry, FileDuty, ScaleFile
 from scale_airflow.store.ingests import INGEST_STATUSES, Ingest, Strike
+from scale_airflow.store.metrics import JobLoad, Load, ingest_metrics, job_type_metrics
 from scale_airflow.store.nodes import Node, Scheduler
 from scale_airflow.store.system import ApiToken, DagFileRow, Repair
 from scale_airflow.store.types import (
@@ -42,9 +43,11 @@ __all__ = [
     "Job",
     "JobExecution",
     "JobInputFile",
+    "JobLoad",
     "JobLog",
     "JobType",
     "JobTypeRevision",
+    "Load",
     "Node",
     "QueueEntry",
     "Recipe",
@@ -58,5 +61,7 @@ __all__ = [
     "TriggerEvent",
     "TriggerRule",
     "Workspace",
+    "ingest_metrics",
+    "job_type_metrics",
     "utcnow",
 ]

@@ -124,6 +124,7 @@ class Job(Base):
         Index(None, "job_type_id", "last_modified"),
         Index(None, "job_type_id", "status", "last_status_change"),
         Index(None, "job_type_id", "input_signature"),
+        Index(None, "ended", postgresql_where=text("ended IS NOT NULL")),
         Index(
             "ix_scale_job_queued",
             "job_type_id",
