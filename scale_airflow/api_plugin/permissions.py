@@ -57,7 +57,7 @@ def sync_permissions() -> int:
     """
     from scale_airflow.store.session import transaction
 
-    with transaction() as session:
+    with transaction(point="permissions.sync") as session:
         return _Sync(session).run()
 
 

@@ -93,16 +93,16 @@ class Tick:
                 _dispatch_all(found)
                 now = time.monotonic()
                 if now - reconciled >= found.reconcile_interval:
-                    _repair_all(reconcile)
-                    with transaction() as session:
+                    _repair_all(reconcile, point="tick.reconcile")
+                    with transaction(point="tick.show_revisions") as session:
                         show_cleared_revisions(session)
                         _sign(session)
                     reconciled = now
                 if now - looked_back >= _ENDED_RUNS_SECONDS:
-                    _repair_all(reconcile_ended_runs)
+                    _repair_all(reconcile_ended_runs, point="tick.reconcile_ended_runs")
                     looked_back = now
                 if now - tidied >= _TIDY_SECONDS:
-                    with transaction() as session:
+                    with transaction(point="tick.tidy") as session:
                         hide_old_revisions(session)
                         prune(session)
                     tidied = now
@@ -127,9 +127,9 @@ def _sign(session: Session) -> None:
     session.execute(update(Scheduler).values(last_tick=utcnow(), last_modified=Scheduler.last_modified))
 
 
-def _repair_all(look: Callable[[Session], int]) -> None:
+def _repair_all(look: Callable[[Session], int], *, point: str) -> None:
     while True:
-        with transaction() as session:
+        with transaction(point=point) as session:
             repaired = look(session)
         if repaired < REPAIRS:
             return
@@ -137,7 +137,7 @@ def _repair_all(look: Callable[[Session], int]) -> None:
 
 def _dispatch_all(found: Settings) -> None:
     while True:
-        with transaction() as session:
+        with transaction(point="tick.dispatch") as session:
             taken = dispatch(session, found)
         if taken < BATCH:
             return

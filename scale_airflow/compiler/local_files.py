@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from scale_airflow import crash_points
 from scale_airflow.compiler.dag_files import DagFile, content_hash, split_file_name
 from scale_airflow.errors import NotFound
 
@@ -135,7 +136,9 @@ class LocalDagFiles:
         # File names mean the same in both syntaxes that Airflow knows, patterns would not.
         wanted = "".join(f"{name}\n" for name in file_names)
         if not wanted:
+            crash_points.reach("dag_files.show.before")
             path.unlink(missing_ok=True)
+            crash_points.reach("dag_files.show.after")
         elif _content_of(path) != wanted.encode():
             _write_file(path, wanted.encode())
 
@@ -167,7 +170,9 @@ def _write_file(path: Path, content: bytes) -> None:
             os.fsync(opened.fileno())
         # Workers may run as other users than the API server.
         os.chmod(temporary, 0o644)
+        crash_points.reach("dag_files.write.before")
         os.replace(temporary, path)
+        crash_points.reach("dag_files.write.after")
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scale_airflow import crash_points
 from scale_airflow.compiler.dag_files import DagFile
 from scale_airflow.engine.bundle_row import configured_bundle, ensure_bundle_row
 from scale_airflow.errors import EngineError
@@ -184,13 +185,17 @@ def _own_engine() -> Engine:
 
 
 @contextmanager
-def _own_transaction() -> Iterator[Session]:
+def _own_transaction(*, point: str | None = None) -> Iterator[Session]:
     from sqlalchemy.orm import Session
 
     # Not session.begin(): Airflow ends the transaction that it is given, and goes on in another.
     with Session(_own_engine(), autoflush=False, expire_on_commit=False) as session:
         yield session
+        if point is not None:
+            crash_points.reach(f"{point}.commit.before")
         session.commit()
+    if point is not None:
+        crash_points.reach(f"{point}.commit.after")
 
 
 def _is_published(bundle: ScaleDagBundle, dag_file: DagFile) -> bool:
@@ -259,7 +264,7 @@ def _serialize(bundle_name: str, dag: Any) -> None:
         serialized = LazyDeserializedDAG.from_dag(dag)
     except Exception as error:
         raise EngineError(f"The DAG {dag.dag_id} can't be serialized: {error}") from error
-    with _own_transaction() as session:
+    with _own_transaction(point="publish") as session:
         # Two API servers that publish the same DAG take turns.
         session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(dag.dag_id, 0))))
         ensure_bundle_row(session, bundle_name)

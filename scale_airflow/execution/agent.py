@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+from scale_airflow import crash_points
 from scale_airflow.config import Settings
 from scale_airflow.config import settings as read_settings
 from scale_airflow.errors import ScaleApiError
@@ -138,7 +139,9 @@ class NodeAgent:
             self._client = self._connect()
         folders = scratch_folders(self._settings.work_dir)
         running = self._leftovers.running()
+        crash_points.reach("agent.beat.before")
         answer = self._client.node_beat(self._report(running, folders))
+        crash_points.reach("agent.beat.after")
         self._obey(answer)
         return max(answer.interval, 0.1)
 
@@ -166,7 +169,9 @@ class NodeAgent:
             scratch = Scratch(self._settings.work_dir, execution_id)
             try:
                 if scratch.root.exists():
+                    crash_points.reach("agent.forget.before")
                     scratch.remove()
+                    crash_points.reach("agent.forget.after")
                     log.info("Removed the scratch folder of execution %s", execution_id)
             except FileNotFoundError:
                 continue  # its worker was quicker

@@ -11,6 +11,7 @@ import secrets
 import threading
 from collections.abc import Callable, Collection, Sequence
 
+from scale_airflow import crash_points
 from scale_airflow.config import Settings
 from scale_airflow.errors import ScaleApiError, ScaleError
 from scale_airflow.execution.file_duties import (
@@ -76,7 +77,9 @@ class FileWork:
             for order in answer.duties:
                 if stop is not None and stop.is_set():
                     return 0.0
+                crash_points.reach("agent.file_duty.before")
                 outcome, message = self._do(self._client, order)
+                crash_points.reach("agent.file_duty.after")
                 self._client.file_duty_result(
                     DutyResult(self._agent_id, self._process, order.id, outcome, message)
                 )

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from scale_airflow import crash_points
 from scale_airflow.execution.staging import Scratch
 
 _MIB = 1 << 20
@@ -57,12 +58,14 @@ def make_agent_id(work_dir: Path, wanted: str | None = None) -> str:
         if wanted is not None or (work_dir / _ID_FILE).exists():  # damaged: whoever it was can't be told
             os.replace(file.name, work_dir / _ID_FILE)
         else:
+            crash_points.reach("agent.id.before")
             # Of two that start at once, one wins and both read its id.
             os.link(file.name, work_dir / _ID_FILE)
     except FileExistsError:
         pass
     finally:
         Path(file.name).unlink(missing_ok=True)
+    crash_points.reach("agent.id.after")
     made = agent_id(work_dir)
     assert made is not None
     return made

@@ -11,6 +11,7 @@ import requests
 from docker import APIClient
 from docker.errors import DockerException, NotFound
 
+from scale_airflow import crash_points
 from scale_airflow.config import Settings
 from scale_airflow.execution.backends.container_options import AGENT_LABEL, EXECUTION_LABEL
 from scale_airflow.execution.backends.docker import connect
@@ -47,13 +48,17 @@ class Leftovers:
         """Kill an execution's container and processes, and remove the container; harmless if it is gone."""
         for container_id in self._containers().get(execution_id, ()):
             try:
+                crash_points.reach("agent.remove_container.before")
                 self._engine().remove_container(container_id, force=True, v=True)
+                crash_points.reach("agent.remove_container.after")
             except NotFound:
                 continue
             except (DockerException, requests.RequestException) as error:
                 log.warning("The container of execution %s can't be killed yet: %s", execution_id, error)
                 self._engine_failed()
+        crash_points.reach("agent.kill_processes.before")
         kill_processes(self._settings.work_dir, execution_id)
+        crash_points.reach("agent.kill_processes.after")
 
     def _containers(self) -> dict[int, list[str]]:
         if self._settings.backend == "process" and not self._last_containers:

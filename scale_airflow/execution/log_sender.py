@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scale_airflow import crash_points
 from scale_airflow.errors import ScaleApiError
 from scale_airflow.execution.order import LogChunk, Stream
 
@@ -155,6 +156,7 @@ class ChunkSender:
         packed = base64.b64encode(zlib.compress(data, 6)).decode("ascii")
         if not self._deliver(LogChunk(stream, sequence, packed)):
             return False
+        crash_points.reach("log.send.after")
         with self._changed:
             pending.done(len(data))
             self._changed.notify_all()
@@ -201,8 +203,10 @@ class ChunkSender:
             }
         temporary = self._notes.with_suffix(".new")
         try:
+            crash_points.reach("log.note.before")
             temporary.write_text(json.dumps(document))
             os.replace(temporary, self._notes)
+            crash_points.reach("log.note.after")
         except OSError as error:
             log.warning("The progress of the output can't be noted in %s: %s", self._notes, error.strerror)
 

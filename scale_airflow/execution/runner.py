@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Protocol, TypeVar
 
+from scale_airflow import crash_points
 from scale_airflow.config import Settings
 from scale_airflow.definitions.job_interface import JobInterface
 from scale_airflow.errors import ExecutionFailure, ScaleApiError, ScaleError
@@ -114,7 +115,9 @@ class Execution:
         self._heart.start()
         try:
             report = self._phases()
+            crash_points.reach("runner.report.before")
             answer = self._report(report)
+            crash_points.reach("runner.report.after")
             self._log.info("The API server decided: %s. %s", answer.decision, answer.message)
             self._clean_up()
             return answer
@@ -168,7 +171,9 @@ class Execution:
         )
         self._environment.update(self._backend.prepare(order, self._checkpoint))
         self._checkpoint()
+        crash_points.reach("runner.stage.before")
         staged = stage_inputs(order, scratch, self._brokers)
+        crash_points.reach("runner.stage.after")
         values = substitution_values(order, scratch, staged)
         self._arguments = shown_arguments(interface, values)
         run = JobRun(order, interface, scratch, staged, tuple(build_arguments(interface, values)))
@@ -185,7 +190,9 @@ class Execution:
                 check_disk(scratch, order.disk_mib)
                 self._checkpoint()
                 self._mark(pre_completed=_now())
+                crash_points.reach("runner.start.before")
                 self._job = self._backend.start(run, sink)
+                crash_points.reach("runner.start.after")
             started = _now()
             self._mark(pre_completed=self._times.pre_completed or started, job_started=started)
             return self._wait(self._job), sink, run
@@ -232,6 +239,7 @@ class Execution:
             from scale_airflow.execution.collect import collect_results
             from scale_airflow.execution.store_outputs import store_outputs
 
+            crash_points.reach("runner.collect.before")
             results = collect_results(
                 run.interface,
                 self._scratch.output_data,
@@ -239,7 +247,9 @@ class Execution:
                 too_many_artifacts=sink.too_many_artifacts,
                 size_limit=self._disk.size_limit(),
             )
+            crash_points.reach("runner.store.before")
             outputs = store_outputs(self._order, results.outputs, self._brokers, self._checkpoint)
+            crash_points.reach("runner.store.after")
             parse_results, manifest = results.parse_results, results.manifest
         self._mark(post_completed=_now())
         return CompletionReport(

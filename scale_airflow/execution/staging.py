@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scale_airflow import crash_points
 from scale_airflow.errors import ExecutionFailure, ScaleError, WorkspaceError
 from scale_airflow.execution.order import ExecutionOrder, FileRef, OrderInput
 from scale_airflow.workspaces.broker import Broker
@@ -75,12 +76,14 @@ class Scratch:
         :raises ExecutionFailure: (``filesystem-io``) if that can't be done.
         """
         try:
+            crash_points.reach("scratch.create.before")
             for folder in (self.input_data, self.input_work, self.output_data, self.output_work):
                 folder.mkdir(parents=True, exist_ok=True)
             # The image's user may be anyone; on the host the folder above lets only the worker's user in.
             self.root.chmod(0o700)
             for folder in (self.outputs, self.output_data, self.output_work):
                 folder.chmod(0o777)
+            crash_points.reach("scratch.create.after")
         except OSError as error:
             raise ExecutionFailure(
                 f"The scratch folder {self.root} can't be made: {error.strerror}. Check [scale] work_dir.",
@@ -95,7 +98,9 @@ class Scratch:
         for folder in (self.inputs, self.outputs):
             if folder.exists():
                 _open_up(folder)
+                crash_points.reach("scratch.clear.before")
                 shutil.rmtree(folder)
+                crash_points.reach("scratch.clear.after")
 
     def remove(self) -> None:
         """Remove the whole folder, which need not exist.
@@ -106,7 +111,9 @@ class Scratch:
             self.root.unlink()
         elif self.root.exists():
             _open_up(self.root)
+            crash_points.reach("scratch.remove.before")
             shutil.rmtree(self.root)
+            crash_points.reach("scratch.remove.after")
 
     def used_mib(self) -> float:
         """Return how much disk the job's outputs take, holes not counted."""

@@ -11,6 +11,7 @@ from airflow.providers.docker.operators.docker import DockerOperator
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from scale_airflow import crash_points
 from scale_airflow.config import CONNECTION_ID
 
 if TYPE_CHECKING:
@@ -76,7 +77,9 @@ class ScaleJobOperator(DockerOperator):
         configured = settings()
         client = ScaleHook(self.scale_conn_id).client
         request = self._request(context, configured)
+        crash_points.reach("task.claim.before")
         answer = self._claim(client, request)
+        crash_points.reach("task.claim.after")
         if answer.answer == "wait":
             self._wait(request, answer)
         if answer.answer == "over" or answer.order is None:
@@ -177,6 +180,7 @@ class ScaleJobOperator(DockerOperator):
             if self._killed:
                 self.on_kill()
             answer = self._execution.run()
+            crash_points.reach("task.run.after")
         except ExecutionStopped as error:
             if self._killed:
                 raise

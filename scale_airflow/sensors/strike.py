@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator
 
+from scale_airflow import crash_points
 from scale_airflow.config import CONNECTION_ID, Settings, settings
 from scale_airflow.errors import ScaleApiError
 from scale_airflow.execution.ingest.messages import TaskIdentity
@@ -61,7 +62,9 @@ class StrikeSensor(BaseOperator):
         current = settings()
         server = StrikeClient(ScaleHook(self.scale_conn_id).client, self.strike_id)
         try:
+            crash_points.reach("sensor.look.before")
             found = look(server, identity(context), current)
+            crash_points.reach("sensor.look.after")
         except ScaleApiError as error:
             if error.status != 404:
                 raise

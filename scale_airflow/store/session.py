@@ -8,14 +8,18 @@ from contextlib import contextmanager
 
 from sqlalchemy.orm import Session
 
+from scale_airflow import crash_points
 from scale_airflow.errors import InstallationError
 
 
 @contextmanager
-def transaction() -> Iterator[Session]:
+def transaction(*, point: str | None = None) -> Iterator[Session]:
     """Open a session of its own on Airflow's metadata database; commit at the end, roll back on an error.
 
     The session is never Airflow's scoped one: closing that would end a transaction of Airflow's.
+
+    :param point: name of its crash points, ``<point>.commit.before`` and ``<point>.commit.after``; for those
+        that write.
 
     :raises InstallationError: if the metadata database is not PostgreSQL.
     """
@@ -24,6 +28,11 @@ def transaction() -> Iterator[Session]:
     with create_session(scoped=False) as session:
         require_postgresql(session)
         yield session
+        if point is not None:
+            session.flush()
+            crash_points.reach(f"{point}.commit.before")
+    if point is not None:
+        crash_points.reach(f"{point}.commit.after")
 
 
 def require_postgresql(session: Session) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from scale_airflow import crash_points
 from scale_airflow.config import CONNECTION_ID
 from scale_airflow.errors import ScaleApiError
 from scale_airflow.execution.order import ClaimRequest
@@ -59,6 +60,7 @@ class CapacityTrigger(BaseTrigger):
             # Anew each time: the secret may have been rotated meanwhile.
             async with await hook.async_client() as client:
                 outcome = await self._wait(client, request)
+        crash_points.reach("trigger.capacity.fire.before")
         yield TriggerEvent(outcome)
 
     async def _wait(self, client: AsyncScaleClient, request: ClaimRequest) -> dict[str, Any] | None:

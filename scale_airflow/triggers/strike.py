@@ -19,6 +19,7 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from watchfiles import Change, watch
 
+from scale_airflow import crash_points
 from scale_airflow.config import CONNECTION_ID
 from scale_airflow.errors import ScaleApiError
 from scale_airflow.execution.ingest.directory import list_files
@@ -94,6 +95,7 @@ class StrikeTrigger(BaseTrigger):
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(await ScaleHook(self.scale_conn_id).async_client())
             reason = await self.wait(client)
+            crash_points.reach("trigger.strike.fire.before")
             yield TriggerEvent({"reason": reason, "digest": self.digest})
 
     async def wait(self, client: AsyncScaleClient) -> str:

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from scale_airflow import crash_points
 from scale_airflow.errors import WorkspaceError
 from scale_airflow.workspaces.broker import ContentChanged, PathTaken, StoredFile, Transfer
 from scale_airflow.workspaces.confined import ConfinedDirectory, MissingPath, UnsafePath, kind_of, split
@@ -72,6 +73,7 @@ class DirectoryBroker:
             ConfinedDirectory(self.root) as directory,
             directory.parent(relative, create=True) as (fd, name),
         ):
+            crash_points.reach("workspace.store.before")
             stored = self._already(content, fd, name, relative, checksum)
             if stored is None and how != "copy":
                 stored = _store_link(source, content, fd, name, relative, checksum)
@@ -84,8 +86,11 @@ class DirectoryBroker:
                     f"{relative!r} in {self.root} appeared and vanished while it was stored."
                 )
             os.fsync(fd)
+            crash_points.reach("workspace.store.after")
             if how == "move":
+                crash_points.reach("workspace.unlink_source.before")
                 source.unlink(missing_ok=True)
+                crash_points.reach("workspace.unlink_source.after")
         return stored
 
     def delete(self, relative: str) -> bool:
@@ -93,8 +98,10 @@ class DirectoryBroker:
         with self._failing(relative), ConfinedDirectory(self.root) as directory:
             try:
                 with directory.parent(relative) as (fd, name):
+                    crash_points.reach("workspace.delete.before")
                     os.unlink(name, dir_fd=fd)
                     os.fsync(fd)
+                    crash_points.reach("workspace.delete.after")
             except (FileNotFoundError, MissingPath):
                 return False
         return True
@@ -112,7 +119,9 @@ class DirectoryBroker:
                 os.fsync(fd)  # whoever has done it may not have come so far
                 return
             try:
+                crash_points.reach("workspace.add_name.before")
                 os.link(old_name, name, src_dir_fd=old_fd, dst_dir_fd=fd, follow_symlinks=False)
+                crash_points.reach("workspace.add_name.after")
             except OSError as error:
                 if error.errno not in _NO_LINK:
                     raise
@@ -132,8 +141,10 @@ class DirectoryBroker:
                         content, fd, name, relative, None
                     ):
                         return False
+                    crash_points.reach("workspace.drop_name.before")
                     os.unlink(name, dir_fd=fd)
                     os.fsync(fd)
+                    crash_points.reach("workspace.drop_name.after")
             except (FileNotFoundError, MissingPath):
                 return False
         return True
@@ -211,7 +222,9 @@ def _store_link(
         os.fchmod(content.fileno(), 0o644)
     os.fsync(content.fileno())
     try:
+        crash_points.reach("workspace.link.before")
         os.link(source, name, dst_dir_fd=fd, follow_symlinks=False)
+        crash_points.reach("workspace.link.after")
     except FileExistsError:
         return None
     except OSError as error:
@@ -234,7 +247,9 @@ def _remove_empty(directory: ConfinedDirectory, folder: str) -> None:
     """Remove a directory if nothing is in it."""
     with suppress(FileNotFoundError, MissingPath), directory.parent(folder) as (fd, name):
         try:
+            crash_points.reach("workspace.remove_folder.before")
             os.rmdir(name, dir_fd=fd)
+            crash_points.reach("workspace.remove_folder.after")
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
@@ -245,7 +260,9 @@ def _store_copy(
 ) -> StoredFile | None:
     """Copy under a temporary name, then give it its name; None if the name is taken by then."""
     with _temporary(fd, name) as (temporary, target):
+        crash_points.reach("workspace.copy.before")
         size, digest = _copy(content, target)
+        crash_points.reach("workspace.copy.after")
         if checksum is not None and digest != checksum:
             raise ContentChanged(f"{relative!r} is not stored: the file changed after it was read.")
         os.fchmod(target, 0o644)
@@ -302,7 +319,9 @@ def _temporary(fd: int, name: str) -> Iterator[tuple[str, int]]:
 def _publish(fd: int, temporary: str, name: str) -> bool:
     """Give the complete temporary file its name unless the name is taken; tell whether it worked."""
     try:
+        crash_points.reach("workspace.publish.before")
         os.link(temporary, name, src_dir_fd=fd, dst_dir_fd=fd, follow_symlinks=False)
+        crash_points.reach("workspace.publish.after")
     except FileExistsError:
         return False
     except OSError as error:

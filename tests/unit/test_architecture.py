@@ -24,7 +24,7 @@ PACKAGE = CHECKOUT / "scale_airflow"
 
 # From the ground up. A room may import those on lower floors, and on its own floor as ON_ONE_FLOOR says.
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "config"}),
+    frozenset({"errors", "config", "crash_points"}),
     frozenset({"definitions"}),
     frozenset({"workspaces"}),
     frozenset({"execution", "hooks", "rescale"}),

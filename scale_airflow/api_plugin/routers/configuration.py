@@ -186,7 +186,7 @@ def upload_configuration(caller: ImporterDep, document: Annotated[Any, Depends(u
 
 
 def _import(document: Any, caller: Caller) -> Reply:
-    with transaction() as session:
+    with transaction(point="api.import_configuration") as session:
         found = transfer.import_configuration(
             session, document, may_use_privileged=may_use_privileged(caller)
         )

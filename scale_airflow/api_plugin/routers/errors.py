@@ -46,7 +46,7 @@ def list_errors(request: Request, window: WindowDep) -> Reply:
 )
 def create_error(body: JsonBody, links: LinksDep) -> Reply:
     """Create an error of the category ALGORITHM or DATA; SYSTEM is reserved."""
-    with transaction() as session:
+    with transaction(point="api.create_error") as session:
         made = errors.create_error(session, body)
         return created(types.error(made), links.to(f"/errors/{made.id}/"))
 
@@ -66,5 +66,5 @@ def get_error(error_id: PathId) -> Reply:
 )
 def edit_error(error_id: PathId, body: JsonBody) -> Reply:
     """Change title, description or category of an error; those of the category SYSTEM stay as they are."""
-    with transaction() as session:
+    with transaction(point="api.edit_error") as session:
         return Reply(types.error(errors.edit_error(session, error_id, body)))

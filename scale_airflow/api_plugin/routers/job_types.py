@@ -103,7 +103,7 @@ def list_job_types(
 )
 def create_job_type(caller: CreatorDep, body: JsonBody, links: LinksDep) -> Reply:
     """Create a job type with its interface, error mapping and trigger rule."""
-    with transaction() as session:
+    with transaction(point="api.create_job_type") as session:
         made, _ = job_types.create_job_type(session, body, may_use_privileged=may_use_privileged(caller))
         return created(details(session, made), links.to(f"/job-types/{made.id}/"))
 
@@ -163,7 +163,7 @@ def edit_job_type(caller: EditorDep, job_type_id: PathId, body: JsonBody) -> Rep
 
     `trigger_rule` null removes the rule, `{"is_active": ...}` alone switches it. Unknown fields are ignored.
     """
-    with transaction() as session:
+    with transaction(point="api.edit_job_type") as session:
         edited, _ = job_types.edit_job_type(
             session, job_type_id, body, may_use_privileged=may_use_privileged(caller)
         )

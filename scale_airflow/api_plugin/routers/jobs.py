@@ -71,7 +71,7 @@ def cancel_jobs(body: JsonBody, window: PagesDep) -> Reply:
     The answer lists all jobs that match, as they are now, `page_size` of them; `count` is how many they are.
     """
     wanted, _ = read_filter(body, _CANCEL, cancel.CANCELABLE)
-    with transaction() as session:
+    with transaction(point="api.cancel_jobs") as session:
         done = cancel.cancel_jobs(session, wanted)
         return listed(session, done.matched, window)
 
@@ -90,7 +90,7 @@ def edit_job(job_id: PathId, body: JsonBody, links: LinksDep) -> Reply:
     if given["status"] != "CANCELED":
         message = "The only status that a job can be given is CANCELED."
         raise InvalidRequest(message, [Fault("/status", message)])
-    with transaction() as session:
+    with transaction(point="api.edit_job") as session:
         jobs.cancel_job(session, job_id)
         session.flush()
         return Reply(work.job_details(work_details.job_details(session, job_id), links))

@@ -97,7 +97,7 @@ def edit_node(node_id: PathId, body: JsonBody, links: LinksDep) -> Reply:
 
 
 def _changed(node_id: int, changes: dict[str, Any], links: Links) -> Reply:
-    with transaction() as session:
+    with transaction(point="api.edit_node") as session:
         node_control.change_node(session, node_id, changes)
         found = node_control.node_details(session, node_id, settings())
         return created(work.node_details(found), links.to(f"/nodes/{node_id}/"))

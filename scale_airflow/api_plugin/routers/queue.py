@@ -93,7 +93,7 @@ def queue_new_job(
 ) -> Reply:
     """Create a job of a type on the given data and put it on the queue."""
     given = check_fields(body, _JOB)
-    with transaction() as session:
+    with transaction(point="api.queue_new_job") as session:
         job_type = by_id(session, JobType, given["job_type_id"], "job type")
         job = queue.queue_job(
             session,
@@ -113,7 +113,7 @@ def queue_new_recipe(
 ) -> Reply:
     """Create a recipe of a type on the given data and put its first jobs on the queue."""
     given = check_fields(body, _RECIPE)
-    with transaction() as session:
+    with transaction(point="api.queue_new_recipe") as session:
         recipe_type = by_id(session, RecipeType, given["recipe_type_id"], "recipe type")
         recipe = queue.queue_recipe(
             session,
@@ -145,7 +145,7 @@ def requeue_jobs(body: JsonBody, window: PagesDep) -> Reply:
     if priority is not None and not 0 <= priority <= _HIGHEST_PRIORITY:
         message = f"A priority is a whole number from 0 to {_HIGHEST_PRIORITY}."
         raise InvalidRequest(message, [Fault("/priority", message)])
-    with transaction() as session:
+    with transaction(point="api.requeue_jobs") as session:
         done = requeue.requeue_jobs(session, wanted, priority=priority)
         return listed(session, done.matched, window)
 
@@ -160,7 +160,7 @@ def requeue_jobs(body: JsonBody, window: PagesDep) -> Reply:
 def requeue_job(body: JsonBody, links: LinksDep) -> Reply:
     """Give one FAILED or CANCELED job as many further tries as its job type allows (the older request)."""
     given = check_fields(body, _REQUEUE_ONE)
-    with transaction() as session:
+    with transaction(point="api.requeue_job") as session:
         requeue.requeue_job(session, given["job_id"])
         session.flush()
         return Reply(work.job_details(work_details.job_details(session, given["job_id"]), links))

@@ -76,7 +76,7 @@ def list_recipe_types(request: Request, window: WindowDep) -> Reply:
 )
 def create_recipe_type(body: JsonBody, links: LinksDep) -> Reply:
     """Create a recipe type with its definition and trigger rule."""
-    with transaction() as session:
+    with transaction(point="api.create_recipe_type") as session:
         made, _ = recipe_types.create_recipe_type(session, body)
         return created(details(session, made), links.to(f"/recipe-types/{made.id}/"))
 
@@ -112,7 +112,7 @@ def edit_recipe_type(recipe_type_id: PathId, body: JsonBody) -> Reply:
 
     `trigger_rule` null removes the rule, `{"is_active": ...}` alone switches it.
     """
-    with transaction() as session:
+    with transaction(point="api.edit_recipe_type") as session:
         edited, _ = recipe_types.edit_recipe_type(session, recipe_type_id, body)
         return Reply(details(session, edited))
 

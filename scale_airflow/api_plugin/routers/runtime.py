@@ -44,7 +44,7 @@ _SECRET: list[Any] = [Depends(require_secret)]
 def claim(body: Body) -> Reply:
     """Give a running task its job execution, with a token for this execution alone."""
     request = read_message(ClaimRequest, body)
-    with transaction() as session:
+    with transaction(point="runtime.claim") as session:
         answer = claims.claim(session, request, settings())
     return Reply(answer.to_dict())
 
@@ -53,7 +53,7 @@ def claim(body: Body) -> Reply:
 def reserve(body: Body) -> Reply:
     """Reserve room for a waiting task if there is any."""
     request = read_message(ClaimRequest, body)
-    with transaction() as session:
+    with transaction(point="runtime.reserve") as session:
         answer = claims.reserve(session, request, settings())
     return Reply(answer.to_dict())
 
@@ -62,7 +62,7 @@ def reserve(body: Body) -> Reply:
 def append_log(execution_id: Execution, body: Body) -> Reply:
     """Keep a piece of what an execution wrote."""
     chunk = read_message(LogChunk, body)
-    with transaction() as session:
+    with transaction(point="runtime.append_log") as session:
         takes_more = logs.append_log(session, execution_id, chunk, settings().max_log_bytes)
     return Reply({"more": takes_more})
 
@@ -71,7 +71,7 @@ def append_log(execution_id: Execution, body: Body) -> Reply:
 def beat(execution_id: Execution, body: Body) -> Reply:
     """Record that an execution is alive; say whether it goes on."""
     report = read_message(BeatReport, body)
-    with transaction() as session:
+    with transaction(point="runtime.beat") as session:
         answer = executions.beat(session, execution_id, report)
     return Reply(answer.to_dict())
 
@@ -80,7 +80,7 @@ def beat(execution_id: Execution, body: Body) -> Reply:
 def complete(execution_id: Execution, token: Token, body: Body) -> Reply:
     """Commit the results of an execution."""
     report = read_message(CompletionReport, body)
-    with transaction() as session:
+    with transaction(point="runtime.complete") as session:
         answer = executions.complete(session, execution_id, report, token)
     return Reply(answer.to_dict())
 
@@ -89,7 +89,7 @@ def complete(execution_id: Execution, token: Token, body: Body) -> Reply:
 def fail(execution_id: Execution, token: Token, body: Body) -> Reply:
     """Record that an execution failed; say whether the job is retried."""
     report = read_message(FailureReport, body)
-    with transaction() as session:
+    with transaction(point="runtime.fail") as session:
         answer = executions.fail(session, execution_id, report, token)
     return Reply(answer.to_dict())
 
@@ -98,7 +98,7 @@ def fail(execution_id: Execution, token: Token, body: Body) -> Reply:
 def node_beat(body: Body) -> Reply:
     """Record that a host's agent is alive; say what is to be killed and forgotten there."""
     report = read_message(NodeBeat, body)
-    with transaction() as session:
+    with transaction(point="runtime.node_beat") as session:
         answer = nodes.beat(session, report, settings())
     return Reply(answer.to_dict())
 

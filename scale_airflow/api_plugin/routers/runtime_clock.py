@@ -32,6 +32,6 @@ def fire(
             scheduled = isoparse(text)
     if scheduled is None or scheduled.tzinfo is None:
         raise InvalidRequest('The body must be {"scheduled": "<ISO 8601 date and time with a zone>"}.')
-    with transaction() as session:
+    with transaction(point="clock.fire") as session:
         message = clock.fire(session, rule_id, scheduled)
     return Reply({"message": message})

@@ -35,7 +35,7 @@ def take(body: Body) -> Reply:
     """Give an agent what it is to do next."""
     request = read_message(DutyRequest, body)
     current = settings()
-    with transaction() as session:
+    with transaction(point="file_duties.take") as session:
         duties = file_duties.take(session, request, current)
     return Reply(DutyAnswer(duties, current.agent_beat_interval).to_dict())
 
@@ -44,7 +44,7 @@ def take(body: Body) -> Reply:
 def record(body: Body) -> Reply:
     """Take note of what became of one."""
     result = read_message(DutyResult, body)
-    with transaction() as session:
+    with transaction(point="file_duties.record") as session:
         file_duties.record(session, result)
     return Reply({})
 
@@ -53,6 +53,6 @@ def record(body: Body) -> Reply:
 def choose(body: Body) -> Reply:
     """Say which files of a swept folder belong to nothing."""
     question = read_message(SweepQuestion, body)
-    with transaction() as session:
+    with transaction(point="file_duties.choose") as session:
         remove = file_duties.choose(session, question)
     return Reply(SweepAnswer(tuple(remove)).to_dict())

@@ -50,6 +50,6 @@ def get_scheduler() -> Reply:
 def edit_scheduler(body: JsonBody, links: LinksDep) -> Reply:
     """Pause the scheduler or let it go on; either takes effect with the next start of a job."""
     given = check_fields(body, _FIELDS, any_of=True)
-    with transaction() as session:
+    with transaction(point="api.edit_scheduler") as session:
         changed = scheduler.pause_scheduler(session, is_paused=given["is_paused"])
         return created(_shown(changed), links.to("/scheduler/"))

@@ -45,7 +45,7 @@ def create(caller: _Caller, body: JsonBody) -> Reply:
     """Create a Strike process; it watches its directory from now on."""
     document = check_fields(body, _FIELDS)
     try:
-        with transaction() as session:
+        with transaction(point="api.create_strike") as session:
             strike = strikes.create_strike(session, document)
             answer = {"strike_id": strike.id}
     except InvalidDocument as error:

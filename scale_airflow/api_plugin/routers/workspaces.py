@@ -55,7 +55,7 @@ def list_workspaces(
 )
 def create_workspace(body: JsonBody, links: LinksDep) -> Reply:
     """Create a workspace. A directory that the API server can't see is no error: workers may."""
-    with transaction() as session:
+    with transaction(point="api.create_workspace") as session:
         made, _ = workspaces.create_workspace(session, body)
         return created(types.workspace_details(made), links.to(f"/workspaces/{made.id}/"))
 
@@ -88,6 +88,6 @@ def get_workspace(workspace_id: PathId) -> Reply:
 )
 def edit_workspace(workspace_id: PathId, body: JsonBody) -> Reply:
     """Change a workspace; `is_active` false archives it."""
-    with transaction() as session:
+    with transaction(point="api.edit_workspace") as session:
         edited, _ = workspaces.edit_workspace(session, workspace_id, body)
         return Reply(types.workspace_details(edited))

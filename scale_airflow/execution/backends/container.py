@@ -19,6 +19,7 @@ from dateutil.parser import isoparse
 from docker import APIClient
 from docker.errors import APIError, DockerException, NotFound
 
+from scale_airflow import crash_points
 from scale_airflow.errors import ExecutionFailure
 from scale_airflow.execution.backends.base import Ending, Output
 from scale_airflow.execution.log_sender import STREAMS
@@ -135,7 +136,9 @@ class ContainerJob:
         """Kill the container; see :class:`RunningJob`."""
         with contextlib.suppress(OSError):
             self._killed_note.touch()
+        crash_points.reach("docker.kill.before")
         self._order("killed", lambda client: client.kill(self._id, "SIGKILL"))
+        crash_points.reach("docker.kill.after")
 
     def written_mib(self) -> float:
         """Return what the container has written to its own layer; see :class:`RunningJob`."""
@@ -152,7 +155,9 @@ class ContainerJob:
 
     def close(self) -> None:
         """Remove the container; see :class:`RunningJob`."""
+        crash_points.reach("docker.remove.before")
         self._order("removed", lambda client: client.remove_container(self._id, force=True, v=True))
+        crash_points.reach("docker.remove.after")
         self._detach()
         for reader in self._readers:
             reader.join(1.0)

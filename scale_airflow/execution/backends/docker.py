@@ -15,6 +15,7 @@ from docker import APIClient
 from docker.constants import DEFAULT_UNIX_SOCKET
 from docker.errors import DockerException, NotFound
 
+from scale_airflow import crash_points
 from scale_airflow.config import Settings
 from scale_airflow.errors import ExecutionFailure
 from scale_airflow.execution.backends.base import Checkpoint, JobRun, Output
@@ -91,16 +92,20 @@ class DockerBackend:
             for each in found:
                 if each not in usable[:1]:
                     log.info("Removing the left container %s", each["Id"][:12])
+                    crash_points.reach("docker.remove_left.before")
                     client.remove_container(each["Id"], force=True, v=True)
+                    crash_points.reach("docker.remove_left.after")
         except (DockerException, requests.RequestException) as error:
             raise ExecutionFailure(f"The Docker engine fails: {explanation(error)}") from error
         (run.scratch.root / KILLED).unlink(missing_ok=True)
         if not usable:
             return None
         log.info("Going on with container %s, which an earlier worker started", usable[0]["Id"][:12])
+        crash_points.reach("docker.adopt.before")
         job = self._job(usable[0]["Id"], run, output)
         job.started_at = float(usable[0]["Created"])
         job.follow_from_start()
+        crash_points.reach("docker.adopt.after")
         return job
 
     def start(self, run: JobRun, output: Output) -> ContainerJob:
@@ -108,13 +113,16 @@ class DockerBackend:
         client = self._engine()
         command = build_argv(run.interface, list(run.arguments), has_entrypoint=self._has_entrypoint)
         cpus = run.order.cpus
+        crash_points.reach("docker.mount_points.before")
         place_mount_points(run)
+        crash_points.reach("docker.mount_points.after")
         try:
             host = host_options(
                 run,
                 network_mode=self._settings.docker_network_mode,
                 engine_cpus=int(client.info().get("NCPU") or 1) if cpus > 1 else 1,
             )
+            crash_points.reach("docker.create.before")
             created = client.create_container(
                 image=run.order.image,
                 command=command,
@@ -123,10 +131,13 @@ class DockerBackend:
             )
         except (DockerException, requests.RequestException) as error:
             raise ExecutionFailure(f"The container can't be made: {explanation(error)}") from error
+        crash_points.reach("docker.create.after")
         log.info("Container %s of image %s", created["Id"][:12], run.order.image)
         job = self._job(created["Id"], run, output)
         try:
+            crash_points.reach("docker.start.before")
             job.start()
+            crash_points.reach("docker.start.after")
         except BaseException:
             job.close()
             raise

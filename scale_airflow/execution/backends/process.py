@@ -19,6 +19,7 @@ import time
 from datetime import datetime, timezone
 from typing import Any
 
+from scale_airflow import crash_points
 from scale_airflow.config import Settings
 from scale_airflow.definitions.job_type_configuration import JobTypeConfiguration
 from scale_airflow.errors import ExecutionFailure
@@ -57,7 +58,9 @@ class ProcessBackend:
 
     def start(self, run: JobRun, output: Output) -> ProcessJob:
         """Link the inputs to their places and start the job; see :class:`Backend`."""
+        crash_points.reach("process.links.before")
         place_links(run.staged)
+        crash_points.reach("process.links.after")
         argv = build_argv(run.interface, list(run.arguments), has_entrypoint=False)
         configuration = JobTypeConfiguration.parse(run.order.configuration)
         environment = {
@@ -94,6 +97,7 @@ class ProcessJob:
         self.started_at = time.time()
         self._report: bytes | None = None
         try:
+            crash_points.reach("process.start.before")
             self._keeper = subprocess.Popen(  # noqa: S603 - our own script, no shell
                 [sys.executable, "-I", "-S", str(KEEPER), str(control), str(status)],
                 stdin=subprocess.DEVNULL,
@@ -118,6 +122,7 @@ class ProcessJob:
             reader.start()
         with contextlib.suppress(BrokenPipeError):  # then the keeper's end says what happened
             _write(self._control, json.dumps(order).encode() + b"\n")
+        crash_points.reach("process.start.after")
 
     def wait(self, seconds: float) -> Ending | None:
         """Wait for the keeper's end; see :class:`RunningJob`."""

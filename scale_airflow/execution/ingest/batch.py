@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from scale_airflow import crash_points
 from scale_airflow.config import Settings
 from scale_airflow.definitions.strike_configuration import StrikeConfiguration
 from scale_airflow.errors import ScaleApiError, ScaleError, WorkspaceError
@@ -87,8 +88,10 @@ def _clear(
     server: StrikeServer, task: TaskIdentity, directory: StrikeDirectory, orders: Sequence[ClearOrder]
 ) -> None:
     if orders:
+        crash_points.reach("ingest.clear.before")
         results = tuple(clear(directory, order) for order in orders)
         directory.sync()
+        crash_points.reach("ingest.clear.after")
         server.cleared(ClearedRequest(task, results))
 
 
@@ -140,6 +143,7 @@ class _Batch:
             self.brokers[workspace.id] = self._broker(workspace.name, workspace.configuration)
         for chunk in self._chunks(answer.files):
             self._chunk(chunk)
+        crash_points.reach("ingest.finish.before")
         self.batch.finish(FinishRequest(self.error_name, self.summary.problem if self.error_name else None))
 
     def _broker(self, name: str, configuration: dict[str, object]) -> Broker | WorkspaceError:
@@ -183,7 +187,9 @@ class _Batch:
     def _report(self, results: Sequence[IngestResult]) -> None:
         orders: list[ClearOrder] = []
         try:
+            crash_points.reach("ingest.report.before")
             orders += self.batch.stored(StoredRequest(tuple(results))).clear
+            crash_points.reach("ingest.report.after")
         except ScaleApiError as error:
             if error.status != 500:
                 raise
@@ -252,6 +258,7 @@ class _Work:
             self.is_own = facts.st_uid == os.geteuid()
             while block := content.read(_BLOCK):
                 digest.update(block)
+        crash_points.reach("ingest.read.after")
         self.file = ListedFile(self.order.name, facts.st_size, facts.st_mtime_ns, facts.st_ino)
         if self._has_changed():
             self._fail(_CHANGED)
@@ -280,7 +287,9 @@ class _Work:
         # What belongs to somebody else is copied: its owner could still change what is stored.
         how: Transfer = "link" if self.is_own else "copy"
         source = self.directory.location(self.order.path)
+        crash_points.reach("ingest.store.before")
         stored = self.broker.store(source, path, how=how, checksum=self.hashed.checksum)
+        crash_points.reach("ingest.store.after")
         if stored.checksum != self.hashed.checksum or self._has_changed():
             # What was stored stays there without a row: a task that took this batch over may have committed
             # it, so only the next try, which reads the file anew, knows what to do about it.

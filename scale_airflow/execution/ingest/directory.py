@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+from scale_airflow import crash_points
 from scale_airflow.errors import WorkspaceError
 from scale_airflow.execution.ingest import names
 from scale_airflow.execution.ingest.messages import (
@@ -154,7 +155,9 @@ class StrikeDirectory:
                 if order.identity == there.identity != here.identity:
                     return result("moved", there)  # and the next file of this name has come already
                 return result("taken")
+            crash_points.reach("strike.move.before")
             rename_without_replacing(source, source_fd, destination, destination_fd)
+            crash_points.reach("strike.move.after")
             return result("moved", self._look(destination_fd, destination))
         except FileExistsError:
             return result("taken")
@@ -167,7 +170,9 @@ class StrikeDirectory:
         """Move a file that nobody knows from ``ingesting/`` to the top, if its name is free there."""
         fd, raw = self._place(f"{INGESTING}/{name}")
         try:
+            crash_points.reach("strike.give_back.before")
             rename_without_replacing(raw, fd, raw, self._top)
+            crash_points.reach("strike.give_back.after")
         except OSError:
             return False
         return True
@@ -180,8 +185,10 @@ class StrikeDirectory:
         fd, name = self._place(relative)
         there = self._look(fd, name)
         if there is not None and there.identity == identity:
+            crash_points.reach("strike.remove.before")
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=fd)
+            crash_points.reach("strike.remove.after")
 
     def sync(self) -> None:
         """Make moves and removals last, even if the machine loses its power."""
