@@ -134,10 +134,11 @@ def _leave_queue(session: Session, job_ids: Collection[int], recipe_ids: Collect
 
 
 def _tasks_of(session: Session, job_ids: Collection[int]) -> list[TaskAddress]:
-    """Return where Airflow has the jobs' tasks, of those that it has at all."""
+    """Return where Airflow has the jobs' tasks, of those that it has at all.
+
+    Also of those that wait to be dispatched anew: a user may have cleared their tasks meanwhile.
+    """
     rows: Any = session.execute(
-        select(Job.dag_id, Job.run_id, Job.task_id).where(
-            among(Job.id, job_ids), Job.run_id.is_not(None), Job.dispatched.is_not(None)
-        )
+        select(Job.dag_id, Job.run_id, Job.task_id).where(among(Job.id, job_ids), Job.run_id.is_not(None))
     )
     return [TaskAddress(dag_id, run_id, task_id) for dag_id, run_id, task_id in rows]

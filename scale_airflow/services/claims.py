@@ -11,7 +11,7 @@ import hashlib
 import secrets
 import uuid
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from scale_airflow.config import Settings
@@ -35,7 +35,7 @@ from scale_airflow.services.jobs import refuse_start
 from scale_airflow.services.locks import latest_execution, lock_job
 from scale_airflow.services.queue import set_status
 from scale_airflow.services.room import needs_of
-from scale_airflow.store.models import Job, JobExecution, Node, utcnow
+from scale_airflow.store.models import Job, JobExecution, Node, QueueEntry, utcnow
 
 
 def claim(session: Session, request: ClaimRequest, settings: Settings) -> ClaimAnswer:
@@ -54,8 +54,9 @@ def claim(session: Session, request: ClaimRequest, settings: Settings) -> ClaimA
         _note_first_to_hear(session, job, task_instance_id)
         return over
     execution = latest_execution(session, job)
-    if execution is None:
-        return ClaimAnswer("over", outcome="failed", reason=_no_execution(job))
+    if job.status == "PENDING" or execution is None:
+        # Airflow believes more of the jobs before it than Scale does, for instance because a user said so.
+        return ClaimAnswer("wait", reason=_no_execution(job))
     # Once more, now that nothing of the job changes: while this claim waited for the lock, the task may have
     # moved on to its next try, whose token would be taken away.
     _require_running(session, request)
@@ -112,6 +113,8 @@ def reserve(session: Session, request: ClaimRequest, settings: Settings) -> Rese
         node = session.get(Node, execution.node_id) if execution.node_id else None
         reason = None if _goes_on(execution, node, request) else _held_elsewhere(execution, node, settings)
         return ReserveAnswer(reason is None, reason)
+    if job.status == "PENDING":
+        return ReserveAnswer(False, _no_execution(job))
     if job.status != "QUEUED" or execution is None or execution.status != "QUEUED":
         return ReserveAnswer(True)
     node, decision = _ask(session, job, execution, request, settings)
@@ -222,7 +225,7 @@ def _over(job: Job) -> ClaimAnswer | None:
     if job.status in outcomes:
         reason = f"Job {job.id} is {job.status} already. Requeue it, or clear its task, for one more try."
         return ClaimAnswer("over", outcome=outcomes[job.status], reason=reason)
-    if job.status in ("PENDING", "BLOCKED"):
+    if job.status == "BLOCKED":
         return ClaimAnswer("over", outcome="failed", reason=_no_execution(job))
     return None
 
@@ -290,6 +293,10 @@ def _go(
     execution.try_number = request.try_number
     job.started = now
     set_status(job, "RUNNING")
+    if job.dispatched is None:
+        # Requeued, and cleared by a user before its turn came: it must not be dispatched while it runs.
+        job.dispatched = now
+        session.execute(delete(QueueEntry).where(QueueEntry.job_id == job.id))
     token = _new_token(execution)
     session.flush()
     return ClaimAnswer("go", order=orders.order_of(session, job, execution, token, settings, continues=False))

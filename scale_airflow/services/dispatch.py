@@ -19,6 +19,7 @@ from scale_airflow.config import Settings
 from scale_airflow.engine import runs
 from scale_airflow.errors import EngineError
 from scale_airflow.services.locks import try_lock_job, try_lock_recipe
+from scale_airflow.services.restore import restore_run
 from scale_airflow.services.window import open_window
 from scale_airflow.store.models import Job, QueueEntry, Recipe, Scheduler, utcnow
 
@@ -165,7 +166,9 @@ def _start_recipe(session: Session, recipe: Recipe, priority: int) -> None:
 
 
 def _start_job(session: Session, job: Job) -> None:
-    if job.run_id is not None:
+    if restore_run(session, job):
+        pass  # all that is to run in it waits
+    elif job.run_id is not None:
         tasks = [job.task_id, *_later_tasks(session, job)]
         runs.clear_tasks(session, dag_id=job.dag_id, run_id=job.run_id, task_ids=tasks, priority=job.priority)
     else:

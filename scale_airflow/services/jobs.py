@@ -6,7 +6,7 @@ All of it under the locks of :mod:`scale_airflow.services.locks`.
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
 
 from scale_airflow.definitions.job_results import JobResults
@@ -92,7 +92,8 @@ def cancel_job(session: Session, job_id: int) -> Job:
     if job.job_type.is_system:
         raise Conflict(f"Job {job.id} is of Scale's own type {job.job_type.name}: it can't be canceled.")
     cancel_locked(session, job)
-    if job.dispatched is not None and job.run_id is not None:
+    if job.run_id is not None:
+        # Also while it waits to be dispatched anew: a user may have cleared its task in Airflow meanwhile.
         runs.cancel_tasks(session, dag_id=job.dag_id, run_id=job.run_id, task_ids=[job.task_id])
     return job
 
@@ -109,6 +110,10 @@ def cancel_locked(session: Session, job: Job, message: str = "The job was cancel
     set_status(job, "CANCELED")
     session.flush()
     block_dependants(session, job)
+    if job.recipe_id is not None and job.run_id is None:
+        # A recipe of which nothing is left to run needs no run.
+        still = exists().where(Job.recipe_id == QueueEntry.recipe_id, Job.status == "QUEUED")
+        session.execute(delete(QueueEntry).where(QueueEntry.recipe_id == job.recipe_id, ~still))
 
 
 def block_dependants(session: Session, job: Job) -> None:

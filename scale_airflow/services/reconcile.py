@@ -48,10 +48,10 @@ def reconcile(session: Session) -> int:
         for state in tasks.states_of(session, _unfinished_executions())
         if _verdict(state) is not None
     ]
-    repaired = _each(session, without_a_try, _repair_execution)
+    repaired = _each(session, without_a_try, _repair_execution, BATCH)
     if repaired < BATCH:
         apart = [state.job_id for state in tasks.apart_in_live_runs(session, _jobs_in_airflow())]
-        repaired += _each(session, apart, _repair_live_task, limit=BATCH - repaired)
+        repaired += _each(session, apart, _repair_live_task, BATCH - repaired)
     _sign(session, repaired)
     return repaired
 
@@ -64,14 +64,12 @@ def reconcile_ended_runs(session: Session) -> int:
     :returns: as :func:`reconcile`.
     """
     apart = [state.job_id for state in tasks.apart_in_ended_runs(session, _jobs_in_airflow())]
-    repaired = _each(session, apart, _repair_ended_task)
+    repaired = _each(session, apart, _repair_ended_task, BATCH)
     _sign(session, repaired)
     return repaired
 
 
-def _each(
-    session: Session, ids: Iterable[int], repair: Callable[[Session, int], bool], *, limit: int = BATCH
-) -> int:
+def _each(session: Session, ids: Iterable[int], repair: Callable[[Session, int], bool], limit: int) -> int:
     repaired = 0
     for number in ids:
         if repaired >= limit:

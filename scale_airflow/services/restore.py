@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run that was deleted in Airflow is made anew when a job of it is to run: no job is lost with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from scale_airflow.engine import runs
+from scale_airflow.store.models import Job
+
+
+def restore_run(session: Session, job: Job) -> bool:
+    """Create the run of a locked job again if Airflow has it no more; its tasks are as Scale's jobs are.
+
+    :returns: whether it was created.
+    :raises EngineError: if its DAG is gone as well.
+    """
+    if job.run_id is None or runs.run_state(session, job.dag_id, job.run_id) is not None:
+        return False
+    same_run = Job.id == job.id if job.recipe_id is None else Job.recipe_id == job.recipe_id
+    family = session.scalars(select(Job).where(same_run).order_by(Job.id)).all()
+    conf = {"scale_job_id": job.id} if job.recipe_id is None else {"scale_recipe_id": job.recipe_id}
+    address: dict[str, Any] = {"dag_id": job.dag_id, "run_id": job.run_id}
+    runs.create_run(session, **address, conf=conf, priority=job.priority)
+    completed = [found.task_id for found in family if found.status == "COMPLETED"]
+    ended = [found.task_id for found in family if found.status in ("FAILED", "CANCELED")]
+    runs.mark_success(session, **address, task_ids=completed)
+    runs.cancel_tasks(session, **address, task_ids=ended)
+    return True
