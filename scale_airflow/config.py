@@ -112,6 +112,12 @@ OPTIONS: dict[str, Option] = {
         "10", "float", "Seconds between two sweeps of a Strike directory, beside the notifications."
     ),
     "agent_beat_interval": Option("1", "float", "Seconds between two beats of a node's agent."),
+    "gpus": Option(
+        "",
+        "string",
+        "How many GPUs of this host jobs may have. Empty: as many as there are devices of NVIDIA's driver.",
+        "2",
+    ),
     "max_node_errors": Option(
         "50",
         "integer",
@@ -144,6 +150,7 @@ class Settings:
     reconcile_interval: float
     strike_sweep_interval: float
     agent_beat_interval: float
+    gpus: int | None
     max_node_errors: int
     node_error_period: float
     connection_id: str = CONNECTION_ID
@@ -180,6 +187,7 @@ def settings() -> Settings:
         reconcile_interval=_number("reconcile_interval", text("reconcile_interval")),
         strike_sweep_interval=_number("strike_sweep_interval", text("strike_sweep_interval")),
         agent_beat_interval=_number("agent_beat_interval", text("agent_beat_interval")),
+        gpus=_gpus(text("gpus")),
         max_node_errors=int(_number("max_node_errors", text("max_node_errors"))),
         node_error_period=_number("node_error_period", text("node_error_period")),
     )
@@ -214,6 +222,12 @@ def _number(name: str, value: str, *, zero: bool = False) -> float:
     if not 0 <= number < float("inf") or not (number or zero):
         raise _wrong(name, value, "zero or a number above it" if zero else "a number above zero")
     return number
+
+
+def _gpus(value: str) -> int | None:
+    if value and not (value.isascii() and value.isdigit() and len(value) < 5):
+        raise _wrong("gpus", value, "a whole number, or leave it empty")
+    return int(value) if value else None
 
 
 def _mounts(value: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ import os
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -52,6 +53,7 @@ def run_agent(
     :param agent_id: instead of the id that is kept in the scratch folder.
     :param hostname: instead of the name that the system has.
     :raises OSError: if the scratch folder can't be written to.
+    :raises InstallationError: if another agent works with the same scratch folder.
     :raises ScaleApiError: (with ``once``) if the API server is away or refuses.
     """
     found = settings or read_settings()
@@ -66,6 +68,11 @@ def run_agent(
         agent.beat()
         files.round()
         return
+    with host.only_agent(found.work_dir):
+        _run_until_signal(agent, files)
+
+
+def _run_until_signal(agent: NodeAgent, files: FileWork) -> None:
     stop = threading.Event()
     at_files = threading.Thread(target=files.run, args=(stop,), name="scale-files", daemon=True)
 
@@ -73,7 +80,7 @@ def run_agent(
         stop.set()
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
-    log.info("The agent of node %s (%s) starts; scratch folder %s", agent.hostname, identity, found.work_dir)
+    log.info("The agent of node %s (%s) starts", agent.hostname, agent.agent_id)
     at_files.start()
     try:
         agent.run(stop)
@@ -102,19 +109,20 @@ class NodeAgent:
         self._resources: host.HostResources | None = None
         self._next_look = 0.0
         self._port = _log_server_port()
+        self._run = uuid.uuid4().hex
         self.agent_id = agent_id
         self.hostname = hostname
 
     def run(self, stop: threading.Event) -> None:
         """Beat until ``stop`` is set."""
-        away = False
+        trouble: str | None = None
         while not stop.is_set():
             try:
                 pause = self.beat()
             except ScaleApiError as error:
-                if not away:
+                if trouble != str(error):
                     log.warning("The API server can't be told of this node, trying on: %s", error)
-                away = True
+                trouble = str(error)
                 self._forget_client()
                 pause = _AWAY
             except Exception:
@@ -123,10 +131,11 @@ class NodeAgent:
                 self._forget_client()
                 pause = _AWAY
             else:
-                if away:
-                    log.info("The API server is back")
-                away = False
+                if trouble is not None:
+                    log.info("The API server knows of this node again")
+                trouble = None
             stop.wait(pause)
+        self._take_leave()
         self._forget_client()
         self._leftovers.close()
 
@@ -145,10 +154,12 @@ class NodeAgent:
         self._obey(answer)
         return max(answer.interval, 0.1)
 
-    def _report(self, running: tuple[int, ...], folders: tuple[int, ...]) -> NodeBeat:
+    def _report(
+        self, running: tuple[int, ...], folders: tuple[int, ...], *, is_leaving: bool = False
+    ) -> NodeBeat:
         if self._resources is None or time.monotonic() >= self._next_look:
             held = [Scratch(self._settings.work_dir, number) for number in folders]
-            self._resources = host.resources(self._settings.work_dir, held)
+            self._resources = host.resources(self._settings.work_dir, held, gpus=self._settings.gpus)
             self._next_look = time.monotonic() + _RESOURCES_LOOK
         return NodeBeat(
             agent_id=self.agent_id,
@@ -159,6 +170,9 @@ class NodeAgent:
             disk_mib=self._resources.disk_mib,
             executions=running,
             work_dir_executions=folders,
+            gpus=self._resources.gpus,
+            run=self._run,
+            is_leaving=is_leaving,
         )
 
     def _obey(self, answer: NodeAnswer) -> None:
@@ -177,6 +191,17 @@ class NodeAgent:
                 continue  # its worker was quicker
             except OSError as error:
                 log.warning("The scratch folder of execution %s stays: %s", execution_id, error)
+
+    def _take_leave(self) -> None:
+        """Say that this was the last beat: nothing new starts here from now on; what runs goes on."""
+        try:
+            if self._client is None:
+                self._client = self._connect()
+            folders = scratch_folders(self._settings.work_dir)
+            self._client.node_beat(self._report(self._leftovers.running(), folders, is_leaving=True))
+        except Exception as error:
+            # Whatever it was, it must not keep the agent from ending: its silence says the same, later.
+            log.warning("The API server was not told that this agent ends: %s", error)
 
     def _forget_client(self) -> None:
         client, self._client = self._client, None

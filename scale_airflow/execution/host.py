@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
 import re
@@ -10,16 +11,21 @@ import shutil
 import socket
 import tempfile
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from scale_airflow import crash_points
+from scale_airflow.errors import InstallationError
 from scale_airflow.execution.staging import Scratch
 
 _MIB = 1 << 20
 _CGROUP = Path("/sys/fs/cgroup")
+_OWN_GROUP = Path("/proc/self/cgroup")
+_DEVICES = Path("/dev")
 _ID_FILE = "agent_id"
+_LOCK_FILE = ".agent_lock"
 _VALID = re.compile(r"[A-Za-z0-9-]{8,64}")
 
 
@@ -71,31 +77,74 @@ def make_agent_id(work_dir: Path, wanted: str | None = None) -> str:
     return made
 
 
+@contextmanager
+def only_agent(work_dir: Path) -> Iterator[None]:
+    """Keep a second agent away from the scratch folder; the lock goes with the process, however that ends.
+
+    :raises InstallationError: if another one has it.
+    :raises OSError: if the folder can't be written to.
+    """
+    with open(work_dir / _LOCK_FILE, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InstallationError(
+                f"Another node agent works with the scratch folder {work_dir} already.",
+                "Run one agent a host, each with a [scale] work_dir of its own.",
+            ) from None
+        yield
+
+
 @dataclass(frozen=True, slots=True)
 class HostResources:
-    """CPUs (counted, may be a fraction), memory and disk in MiB."""
+    """CPUs (counted, may be a fraction), memory and disk in MiB, GPUs (counted)."""
 
     cpus: float
     mem_mib: float
     disk_mib: float
+    gpus: int
 
 
-def resources(work_dir: Path, held: Iterable[Scratch] = (), *, cgroup: Path = _CGROUP) -> HostResources:
+def resources(
+    work_dir: Path,
+    held: Iterable[Scratch] = (),
+    *,
+    gpus: int | None = None,
+    cgroup: Path = _CGROUP,
+    own_group: Path = _OWN_GROUP,
+    devices: Path = _DEVICES,
+) -> HostResources:
     """Return what jobs can have on this host in all, with what they have already.
 
-    CPUs and memory are the host's, or less where our own control group allows less (an agent in a
-    container). Disk is what is free below ``work_dir``, and what the executions there hold.
+    CPUs and memory are the host's, or less where our own control group, or one above it, allows less (an
+    agent in a container, a limited service). Disk is what is free below ``work_dir``, and what the executions
+    there hold.
 
     :param held: their scratch folders.
+    :param gpus: how many GPUs jobs may have; None to count the devices.
     """
+    groups = _groups(cgroup, own_group)
     cpus = float(len(os.sched_getaffinity(0)))
     memory = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     used = sum(scratch.used_mib() for scratch in held)
     return HostResources(
-        cpus=min(cpus, _cpu_quota(cgroup)),
-        mem_mib=float(math.floor(min(memory, _memory_limit(cgroup)) / _MIB)),
+        cpus=min(cpus, *map(_cpu_quota, groups)),
+        mem_mib=float(math.floor(min(memory, *map(_memory_limit, groups)) / _MIB)),
         disk_mib=float(math.floor(shutil.disk_usage(work_dir).free / _MIB + used)),
+        gpus=len([*devices.glob("nvidia[0-9]*")]) if gpus is None else gpus,
     )
+
+
+def _groups(cgroup: Path, own_group: Path) -> list[Path]:
+    """Return the folders of our own control group and of those above it, as far as they are seen here."""
+    found = [cgroup]
+    for word in _words(own_group):
+        _, _, path = word.partition("0::/")  # version 2 has one line, "0::/system.slice/x.service"
+        folder = cgroup
+        for part in path.split("/"):
+            folder = folder / part
+            found.append(folder)
+    return found
 
 
 def _cpu_quota(cgroup: Path) -> float:

@@ -264,7 +264,8 @@ class NodeBeat(Message):
     """A sign of life of a host's agent, with what the host has and what it sees there.
 
     ``executions`` are those with a container or process on the host, ``work_dir_executions`` those with a
-    scratch folder. CPUs are counted, memory and disk are in MiB.
+    scratch folder. CPUs are counted, memory and disk are in MiB. ``run`` stands for the agent's process, and
+    ``is_leaving`` says that it ends now: this beat is its last.
     """
 
     agent_id: str
@@ -275,6 +276,9 @@ class NodeBeat(Message):
     disk_mib: float
     executions: tuple[int, ...]
     work_dir_executions: tuple[int, ...]
+    gpus: int = 0
+    run: str = ""
+    is_leaving: bool = False
 
 
 @dataclass(frozen=True)

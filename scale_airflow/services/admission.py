@@ -97,12 +97,12 @@ def is_online(node: Node, settings: Settings) -> bool:
 
 def takes_work(settings: Settings) -> ColumnElement[bool]:
     """Tell, in a query over nodes, whether one takes new work: active, online and not paused."""
-    return and_(
-        Node.is_active,
-        Node.is_paused.is_(False),
-        Node.stopped.is_(None),
-        Node.last_offer > utcnow() - _silence(settings),
-    )
+    return and_(online(settings), Node.is_paused.is_(False))
+
+
+def online(settings: Settings) -> ColumnElement[bool]:
+    """Tell, in a query over nodes, whether one is active and :func:`is_online`."""
+    return and_(Node.is_active, Node.stopped.is_(None), Node.last_offer > utcnow() - _silence(settings))
 
 
 def _silence(settings: Settings) -> timedelta:
@@ -227,7 +227,8 @@ def _node_refuses(node: Node | None, hostname: str, settings: Settings) -> str |
         because = f": {node.pause_reason}" if node.pause_reason else ""
         return f"Node {node.hostname} is paused{because}."
     if not is_online(node, settings):
-        return f"Node {node.hostname} is offline: its agent (`airflow scale node`) has not been heard of."
+        what = "has not been heard of" if node.stopped is None else "was stopped"
+        return f"Node {node.hostname} is offline: its agent (`airflow scale node`) {what}."
     return None
 
 

@@ -23,14 +23,16 @@ _BIGGEST_ID = 2**63 - 1
 def beat(session: Session, report: NodeBeat, settings: Settings) -> NodeAnswer:
     """Record that a host's agent is alive and what it sees; say what is to be killed and forgotten there.
 
-    :raises Conflict: if another agent, which is alive, has the same host's name.
+    :raises Conflict: if another agent, which is alive, has the same host's name or the same id.
     """
     node = _node_of(session, report, settings)
     # Locks are taken in one order everywhere: recipe, job, execution, and the node last.
     _end_what_is_gone(session, node, set(report.executions))
     node.hostname, node.port = report.hostname, report.port
     node.cpus, node.mem_mib, node.disk_mib = report.cpus, report.mem_mib, report.disk_mib
+    node.gpus, node.agent_run = report.gpus, report.run
     node.last_offer = utcnow()
+    node.stopped = node.last_offer if report.is_leaving else None
     seen = _known(session, {*report.executions, *report.work_dir_executions})
     stop = tuple(number for number in report.executions if not _may_run(seen.get(number), node))
     forget = tuple(
@@ -44,10 +46,18 @@ def beat(session: Session, report: NodeBeat, settings: Settings) -> NodeAnswer:
 
 def _node_of(session: Session, report: NodeBeat, settings: Settings) -> Node:
     node = _agents_node(session, report)
-    if node is not None and (node.hostname == report.hostname or not node.is_active):
+    if node is not None and node.hostname == report.hostname:
         return node
     lock_name(session, "nodes")
     node = _agents_node(session, report)
+    if node is not None and node.agent_run != report.run and is_online(node, settings):
+        raise Conflict(
+            f"The agent {report.agent_id} beats on the host {node.hostname} too. If {report.hostname} is a "
+            "copy of it, or shares its [scale] work_dir, give it one of its own without the file agent_id. "
+            "If the host was renamed, this name counts some seconds after the last beat under the old one."
+        )
+    if node is not None and not node.is_active:
+        return node
     namesake = session.scalars(
         select(Node).where(Node.hostname == report.hostname, Node.is_active, Node.slave_id != report.agent_id)
     ).one_or_none()

@@ -168,6 +168,11 @@ _INDEXED = or_(
 )
 
 
+def holds_room() -> ColumnElement[bool]:
+    """Tell of an execution whether it runs, or has room reserved."""
+    return and_(_INDEXED, _holds(utcnow()))
+
+
 def _holds(now: datetime) -> ColumnElement[bool]:
     reserved = func.coalesce(JobExecution.reserved > now - RESERVATION, False)
     return or_(JobExecution.status == "RUNNING", and_(JobExecution.status == "QUEUED", reserved))

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import func, select
@@ -12,7 +11,9 @@ from sqlalchemy.orm import Session
 
 from scale_airflow.config import settings
 from scale_airflow.engine.health import component_health
-from scale_airflow.store.models import Job, JobExecution, Node, Scheduler, utcnow
+from scale_airflow.services.admission import online
+from scale_airflow.services.room import holds_room
+from scale_airflow.store.models import Job, JobExecution, Node, Scheduler
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,8 @@ class SystemStatus:
 
     :param scheduler_hostname: where Airflow's scheduler runs or last ran; None if it never did.
     :param queue_depth: how many jobs are QUEUED.
-    :param total: what the nodes that are online have; None without any.
-    :param scheduled: what running executions were given; None without any node.
+    :param total: what the active nodes that are online have; None without any.
+    :param scheduled: what executions hold on these, running or reserved; None without any node.
     """
 
     scheduler_is_online: bool
@@ -59,14 +60,14 @@ def system_status(session: Session) -> SystemStatus:
 
 
 def _resources(session: Session) -> tuple[Resources | None, Resources | None]:
-    seen_since = utcnow() - timedelta(seconds=settings().node_lost_timeout)
+    found = online(settings())
     nodes, *total = session.execute(
         select(
             func.count(),
             _sum(Node.cpus),
             _sum(Node.mem_mib),
             _sum(Node.disk_mib),
-        ).where(Node.is_active, Node.last_offer >= seen_since)
+        ).where(found)
     ).one()
     if not nodes:
         return None, None
@@ -75,7 +76,9 @@ def _resources(session: Session) -> tuple[Resources | None, Resources | None]:
             _sum(JobExecution.cpus_scheduled),
             _sum(JobExecution.mem_scheduled),
             _sum(JobExecution.disk_total_scheduled),
-        ).where(JobExecution.status == "RUNNING")
+        )
+        .join(Node, Node.id == JobExecution.node_id)
+        .where(found, holds_room())
     ).one()
     return Resources(*map(float, total)), Resources(*map(float, scheduled))
 

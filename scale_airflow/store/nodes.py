@@ -10,8 +10,9 @@ from scale_airflow.store.base import Base, Created, Id, LongText, Modified, Opti
 
 
 class Node(Base):
-    """A worker host. ``slave_id`` is its agent's stable id, ``last_offer`` the agent's last beat, ``stopped``
-    when the agent said that it ends; what still runs on the host goes on without it."""
+    """A worker host. ``slave_id`` is its agent's stable id and ``agent_run`` stands for the agent's present
+    process. ``last_offer`` is the agent's last beat, ``stopped`` when it said that it ends; what still runs
+    on the host goes on without it."""
 
     __tablename__ = "scale_node"
     __table_args__ = (
@@ -23,6 +24,7 @@ class Node(Base):
     hostname: Mapped[LongText]
     port: Mapped[int] = mapped_column(Integer, default=0)
     slave_id: Mapped[str] = mapped_column(Text, unique=True)
+    agent_run: Mapped[OptionalText]
     pause_reason: Mapped[OptionalText]
     is_paused: Mapped[bool] = mapped_column(Boolean, default=False)
     is_paused_errors: Mapped[bool] = mapped_column(Boolean, default=False)

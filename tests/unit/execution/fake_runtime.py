@@ -158,6 +158,7 @@ def make_settings(root: Path, **changes: Any) -> Settings:
         "reconcile_interval": 0.1,
         "strike_sweep_interval": 1.0,
         "agent_beat_interval": 0.05,
+        "gpus": None,
         "max_node_errors": 50,
         "node_error_period": 1.0,
     }

@@ -18,6 +18,7 @@ import pytest
 from unit.execution.fake_runtime import FakeRuntime, fake_runtime, make_order, make_settings
 
 from scale_airflow.config import Settings
+from scale_airflow.errors import InstallationError
 from scale_airflow.execution import host
 from scale_airflow.execution.agent import NodeAgent, run_agent
 from scale_airflow.execution.backends.process import ProcessBackend
@@ -159,6 +160,71 @@ def test_ends_on_sigterm_and_keeps_its_id(
     assert {beat.agent_id for beat in beats(runtime)} == {host.agent_id(configured.work_dir)}
 
 
+def test_its_last_beat_says_that_it_ends(runtime: FakeRuntime, configured: Settings) -> None:
+    answers(runtime)
+    stop = threading.Event()
+    thread = threading.Thread(target=agent(runtime, configured).run, args=(stop,))
+    thread.start()
+    runtime.wait_for(lambda: len(beats(runtime)) >= 2)
+    stop.set()
+    thread.join(30)
+    *before, last = beats(runtime)
+    assert last.is_leaving
+    assert not any(beat.is_leaving for beat in before)
+    assert len({beat.run for beat in beats(runtime)}) == 1
+
+
+def test_it_ends_though_the_server_can_not_be_told(runtime: FakeRuntime, configured: Settings) -> None:
+    runtime.script["/runtime/nodes/beat/"] = (500, {"detail": "broken"})
+    stop = threading.Event()
+    stop.set()
+    agent(runtime, configured).run(stop)
+
+
+AGENT = """
+import sys
+from pathlib import Path
+from scale_airflow.execution import agent
+agent.read_settings = lambda: None
+from unit.execution.fake_runtime import make_settings
+agent.run_agent(make_settings(Path(sys.argv[1])), hostname="here")
+"""
+
+
+def test_a_killed_agent_comes_back_as_itself_and_a_second_one_is_refused(
+    runtime: FakeRuntime, tmp_path: Path, configured: Settings
+) -> None:
+    answers(runtime)
+    connection = {"conn_type": "scale", "host": runtime.url, "password": "the-secret"}
+    environment = {
+        **os.environ,
+        "AIRFLOW_CONN_SCALE_DEFAULT": json.dumps(connection),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+
+    def start() -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", AGENT, str(tmp_path)]
+        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+    first = start()
+    try:
+        runtime.wait_for(lambda: len(beats(runtime)) >= 1, 120)
+        with pytest.raises(InstallationError, match="Another node agent works with the scratch folder"):
+            run_agent(configured)
+    finally:
+        first.kill()
+        first.communicate()
+    runs = {beat.run for beat in beats(runtime)}
+    again = start()
+    try:
+        runtime.wait_for(lambda: {beat.run for beat in beats(runtime)} != runs, 120)
+    finally:
+        again.terminate()
+        again.communicate(timeout=60)
+    assert len({beat.agent_id for beat in beats(runtime)}) == 1
+    assert beats(runtime)[-1].is_leaving
+
+
 @pytest.mark.parametrize(
     ("files", "cpus", "mem_mib"),
     [
@@ -174,10 +240,29 @@ def test_a_control_group_limits_the_host(
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text + "\n")
-    whole = host.resources(tmp_path, cgroup=tmp_path / "none")
-    limited = host.resources(tmp_path, cgroup=tmp_path)
+    none = tmp_path / "none"
+    whole = host.resources(tmp_path, cgroup=none, own_group=none)
+    limited = host.resources(tmp_path, cgroup=tmp_path, own_group=none)
     assert limited.cpus == (cpus or whole.cpus)
     assert limited.mem_mib == (mem_mib or whole.mem_mib)
+
+
+def test_a_control_group_above_our_own_limits_the_host_too(tmp_path: Path) -> None:
+    (tmp_path / "own").write_text("0::/system.slice/scale.service\n")
+    service = tmp_path / "system.slice" / "scale.service"
+    service.mkdir(parents=True)
+    (service / "cpu.max").write_text("max 100000\n")
+    (service / "memory.max").write_text(f"{64 << 20}\n")
+    (service.parent / "cpu.max").write_text("25000 100000\n")
+    found = host.resources(tmp_path, cgroup=tmp_path, own_group=tmp_path / "own")
+    assert (found.cpus, found.mem_mib) == (0.25, 64.0)
+
+
+def test_gpus_are_counted_or_configured(tmp_path: Path) -> None:
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "null"):
+        (tmp_path / name).touch()
+    assert host.resources(tmp_path, devices=tmp_path).gpus == 2
+    assert host.resources(tmp_path, devices=tmp_path, gpus=1).gpus == 1
 
 
 def test_the_id_is_made_once_and_repaired(tmp_path: Path) -> None:
