@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import signal
@@ -30,8 +31,8 @@ _BUSYBOX = ("/bin/busybox", "/usr/bin/busybox")
 class Engine:
     """A running engine; ``url`` is its address."""
 
-    def __init__(self, url: str, folder: Path | None, driver: str | None):
-        self.url, self.folder, self.driver = url, folder, driver
+    def __init__(self, url: str, folder: Path | None, driver: str | None, *, live_restore: bool = False):
+        self.url, self.folder, self.driver, self.live_restore = url, folder, driver, live_restore
         self.process: subprocess.Popen[bytes] | None = None
 
     def client(self) -> docker.APIClient:
@@ -39,10 +40,14 @@ class Engine:
         return docker.APIClient(base_url=self.url, version="auto", timeout=60)
 
     def start(self) -> None:
-        """Start the engine (again), with what it had before; containers do not outlive a stop."""
+        """Start the engine (again), with what it had before.
+
+        Containers outlive a stop only with ``live_restore``.
+        """
         assert self.folder is not None
         assert self.driver is not None
-        (self.folder / "settings.json").write_text("{}")  # not the machine's own
+        settings = {"live-restore": True} if self.live_restore else {}
+        (self.folder / "settings.json").write_text(json.dumps(settings))  # not the machine's own
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -138,9 +143,14 @@ def busybox_tar() -> bytes:
 
 
 @contextmanager
-def docker_engine(drivers: Sequence[str] = ("overlay2", "vfs")) -> Iterator[Engine]:
+def docker_engine(
+    drivers: Sequence[str] = ("overlay2", "vfs"), *, live_restore: bool = False
+) -> Iterator[Engine]:
     """Give a running engine: that of ``SCALE_TEST_DOCKER_HOST``, else one of our own with the first driver
-    that works here."""
+    that works here.
+
+    :param live_restore: let containers run on while our own engine is stopped.
+    """
     given = os.environ.get("SCALE_TEST_DOCKER_HOST")
     if given:
         engine = Engine(given, None, None)
@@ -155,7 +165,7 @@ def docker_engine(drivers: Sequence[str] = ("overlay2", "vfs")) -> Iterator[Engi
     # Short, because a socket's path has 107 characters at most.
     folder = Path(tempfile.mkdtemp(prefix="scale-d-", dir="/tmp"))
     try:
-        engine = _first_that_works(folder, drivers)
+        engine = _first_that_works(folder, drivers, live_restore)
         try:
             yield engine
         finally:
@@ -167,12 +177,12 @@ def docker_engine(drivers: Sequence[str] = ("overlay2", "vfs")) -> Iterator[Engi
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _first_that_works(folder: Path, drivers: Sequence[str]) -> Engine:
+def _first_that_works(folder: Path, drivers: Sequence[str], live_restore: bool) -> Engine:
     problems = []
     for driver in drivers:
         below = folder / driver
         below.mkdir()
-        engine = Engine(f"unix://{below}/d.sock", below, driver)
+        engine = Engine(f"unix://{below}/d.sock", below, driver, live_restore=live_restore)
         try:
             engine.start()
             return engine

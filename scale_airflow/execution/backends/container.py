@@ -65,6 +65,7 @@ class ContainerJob:
         self._next_look = time.monotonic() + _LOOK
         self._away_since: float | None = None
         self._was_away = False
+        self._gap = False
         self._start_error: str | None = None
 
     def start(self) -> None:
@@ -118,18 +119,21 @@ class ContainerJob:
             log.info("The Docker engine is back")
         self._away_since = None
         if state["Running"] or state["Status"] in ("running", "paused", "restarting"):
+            self._was_away = False  # it has outlived that, so its end will be its own
             if not reading:
-                log.info("The connection to the container's output broke; following the engine's log")
-                self._readers.clear()
-                self.follow_from_start()
+                self._catch_up()
             return None
         if reading and not self._is_stuck():
             return None
-        if self._was_away and state["ExitCode"] != 0 and not state.get("OOMKilled"):
+        if self._was_away and not state.get("OOMKilled"):
+            # An engine that stops tells its containers to, and keeps nothing of what they write meanwhile.
             raise ExecutionFailure(
-                f"The container was lost: it ended (code {state['ExitCode']}) when the engine went away.",
+                f"The container was lost: it ended (code {state['ExitCode']}) while the engine was away.",
                 error_name="mesos-lost",
             )
+        if self._gap and not reading:
+            self._catch_up()
+            return None
         return self._ending(state)
 
     def kill(self) -> None:
@@ -199,7 +203,8 @@ class ContainerJob:
         now = time.monotonic()
         if self._away_since is None:
             self._away_since = now
-            self._was_away = True
+            self._gap = True
+            self._was_away = not isinstance(error, requests.ReadTimeout)  # else it is there, but slow
             log.warning("The Docker engine can't be reached, waiting for it: %s", explanation(error))
         if now - self._away_since > _LOST_AFTER:
             raise ExecutionFailure(
@@ -209,6 +214,13 @@ class ContainerJob:
         time.sleep(min(seconds, 0.5))
         with contextlib.suppress(DockerException, requests.RequestException):
             self._client = self._connect()
+
+    def _catch_up(self) -> None:
+        """Read what was written while nobody listened."""
+        log.info("The connection to the container's output broke; following the engine's log")
+        self._gap = False
+        self._readers.clear()
+        self.follow_from_start()
 
     def _is_stuck(self) -> bool:
         """Tell whether a connection that should have ended with the container brings nothing any more."""

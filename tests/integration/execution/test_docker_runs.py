@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from docker_bench import Bench, await_true
+from docker_bench import Bench, await_true, running_with
 from docker_engine import Engine, docker_engine
 from unit.execution.fake_runtime import (
     FakeRuntime,
@@ -396,15 +396,23 @@ def test_a_container_removed_from_outside_is_lost(bench: Bench, runtime: FakeRun
     assert bench.failure()["error_name"] == "mesos-lost"
 
 
+FLOOD = """
+(head -c 20000000 /dev/zero | tr '\\0' x >&2) &
+yes $(head -c 249 /dev/zero | tr '\\0' o) | head -c 100000000
+wait
+"""
+
+
 def test_much_output_is_complete_and_bounded(bench: Bench, runtime: FakeRuntime) -> None:
-    order = bench.order(
-        "yes 0123456789012345678901234567890123456789 | head -c 60000000", max_log_bytes=100 << 20
-    )
+    order = bench.order(FLOOD, max_log_bytes=100 << 20)
     worker = os.fork()
     if worker == 0:
         grown = 1 << 30
         try:
-            logging.disable(logging.CRITICAL)  # pytest would keep every line
+            task_log = logging.getLogger("scale.job")
+            task_log.setLevel(logging.INFO)
+            task_log.propagate = False  # pytest would keep every line
+            task_log.addHandler(logging.FileHandler(bench.root / "task.log"))
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             bench.run(order)
             grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
@@ -413,9 +421,11 @@ def test_much_output_is_complete_and_bounded(bench: Bench, runtime: FakeRuntime)
             os._exit(0)
     os.waitpid(worker, 0)
     bench.executions.append(bench.execution(order))
-    output = runtime.output("stdout")
-    assert len(output) == 60_000_000
-    assert output.startswith(b"0123456789" * 4 + b"\n")
+    bench.completion()
+    output, errors = runtime.output("stdout"), runtime.output("stderr")
+    assert output == (b"o" * 249 + b"\n") * 400_000
+    assert errors == b"x" * 20_000_000
+    assert (bench.root / "task.log").stat().st_size > 120_000_000
     assert int((bench.root / "grown").read_text()) < 50 << 10  # KiB
 
 
@@ -459,3 +469,45 @@ def test_an_engine_that_is_restarted_while_a_job_runs(
         assert bench.containers() == []
     gc.collect()
     assert report["error_name"] == "mesos-lost", report["message"]
+
+
+@LEAKY
+@pytest.mark.parametrize(("number", "meanwhile"), [(signal.SIGKILL, False), (signal.SIGTERM, True)])
+def test_a_job_outlives_the_restart_of_an_engine_that_lets_it(
+    tmp_path: Path, runtime: FakeRuntime, number: int, meanwhile: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    if os.environ.get("SCALE_TEST_DOCKER_HOST"):
+        pytest.skip("the given engine is not ours to restart")
+    go = tmp_path / "work" / "job_exe_7" / "outputs" / "output_data" / "go"
+    with docker_engine(live_restore=True) as own:
+        own.busybox()
+        bench = Bench(tmp_path, runtime, own)
+        order = bench.order(
+            GATE, arguments="${job_output_dir}", outputs=(OrderOutput("out", "file", True, None, 1),)
+        )
+        thread = threading.Thread(target=bench.run, args=(order,))
+        thread.start()
+        runtime.wait_for(lambda: runtime.output("stdout").count(b"\n") == 2)
+        (before,) = bench.containers()
+        own.stop(number)
+        if meanwhile:
+            go.touch()
+            await_true((go.parent / "a").exists)
+            await_true(lambda: not running_with(str(go.parent)))
+        own.start()
+        if not meanwhile:
+            await_true(lambda: "The Docker engine is back" in caplog.text)
+            (after,) = bench.containers()
+            assert (after["Id"], after["State"]) == (before["Id"], "running")
+            go.touch()
+        thread.join(60)
+        assert not thread.is_alive()
+        if meanwhile:
+            # Nobody has kept what it wrote, so nobody knows what it has produced.
+            assert bench.failure()["error_name"] == "mesos-lost"
+        else:
+            assert bench.completion()["outputs"][0]["files"][0]["file_size"] == 2
+            assert runtime.output("stdout") == b"one\nARTIFACT:out:a\ntwo\n"
+        assert bench.containers() == []
+    gc.collect()
