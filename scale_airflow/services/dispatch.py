@@ -74,7 +74,7 @@ def _start(session: Session, entry: Any) -> Literal["taken", "passed", "refused"
         return "passed"
     try:
         with session.begin_nested():
-            if not _take(session, entry.id):
+            if not _take(session, entry.id) or not _is_queued(session, waiting):
                 return "passed"
             if isinstance(waiting, Recipe):
                 _start_recipe(session, waiting, entry.priority)
@@ -110,6 +110,14 @@ def _take(session: Session, entry_id: int) -> bool:
     """Take an entry off the queue; False if it is gone: its job was canceled a moment ago."""
     taken = session.execute(delete(QueueEntry).where(QueueEntry.id == entry_id).returning(QueueEntry.id))
     return taken.first() is not None
+
+
+def _is_queued(session: Session, waiting: Recipe | Job) -> bool:
+    """Tell whether something locked still waits; all of a recipe's jobs may have been canceled meanwhile."""
+    if isinstance(waiting, Job):
+        return waiting.status == "QUEUED"
+    queued = select(Job.id).where(Job.recipe_id == waiting.id, Job.status == "QUEUED")
+    return session.scalar(queued.limit(1)) is not None
 
 
 def _put_back(session: Session, entry: Any, reason: str, *, dag_id: str | None = None) -> None:

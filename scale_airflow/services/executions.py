@@ -159,15 +159,16 @@ def _answer_again(job: Job, execution: JobExecution) -> ReportAnswer:
 def _fail(session: Session, job: Job, execution: JobExecution, error_name: str, message: str) -> ReportAnswer:
     error = error_named(session, error_name)
     end_execution(execution, "FAILED", error=error, message=message)
+    has_used_up = job.num_exes >= job.max_tries  # a long-running one is tried on all the same
     session.flush()
-    if retry_or_fail(session, job, error):
-        session.flush()
+    is_retried = retry_or_fail(session, job, error)
+    session.flush()
+    if error.category == "SYSTEM" and has_used_up and execution.node_id is not None:
+        pause_if_failing(session, execution.node_id, settings())
+    if is_retried:
         return ReportAnswer(
             "retry", f"{error.title} ({error.name}): try {job.num_exes} of job {job.id} follows."
         )
-    session.flush()
-    if error.category == "SYSTEM" and execution.node_id is not None:
-        pause_if_failing(session, execution.node_id, settings())
     return ReportAnswer("failed", f"{error.title} ({error.name}, {error.category}): job {job.id} is FAILED.")
 
 

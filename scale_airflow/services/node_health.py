@@ -38,7 +38,12 @@ def pause_if_failing(session: Session, node_id: int, settings: Settings) -> bool
     ).scalar_one()
     if failed < settings.max_node_errors:
         return False
-    node = session.scalars(select(Node).where(Node.id == node_id).with_for_update()).one()
+    node = session.scalars(
+        select(Node)
+        .where(Node.id == node_id)
+        .with_for_update(of=Node, key_share=True)
+        .execution_options(populate_existing=True)
+    ).one()
     if node.is_paused:
         return False
     node.is_paused, node.is_paused_errors, node.pause_reason = True, True, PAUSE_REASON

@@ -207,3 +207,13 @@ def test_dispatch_and_cancel_at_once(world: World) -> None:
             assert found.run_id is None or world.task(found).state == "failed"
         else:
             assert world.task(found).state is None
+
+
+def test_a_recipe_of_which_nothing_is_left_to_run_makes_no_run(world: World) -> None:
+    world.job_type("quick")
+    world.job_type("one")
+    first, second = queue_two_steps(world, "quick", "one")
+    cancel(first.id)
+    assert world.dispatch() == 0
+    assert (count(world, QueueEntry), count(world, DagRun)) == (0, 0)
+    assert (world.reload(first).status, world.reload(second).status) == ("CANCELED", "BLOCKED")
