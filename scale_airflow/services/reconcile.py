@@ -312,7 +312,7 @@ def _repair_pending(session: Session, job: Job, state: JobTaskState) -> bool:
         _cancel(session, job, "job-canceled-task-ended", state.task_state)
     else:
         _clear(session, job, [job.task_id])
-        _note_task(session, job, "task-cleared", state, "cleared", "The job waits for its parents again.")
+        _record_task(session, job, "task-cleared", state, "cleared", "The job waits for its parents again.")
     return True
 
 
@@ -346,6 +346,12 @@ def _note_task(
 ) -> None:
     """Record a repair of the task; who looks at it in Airflow reads why."""
     tasks.annotate(session, state.task_instance_id, f"Scale: {text}")
+    _record_task(session, job, kind, state, after, text)
+
+
+def _record_task(
+    session: Session, job: Job, kind: repairs.Kind, state: JobTaskState, after: str, text: str
+) -> None:
     repairs.record(
         session,
         kind,

@@ -234,6 +234,20 @@ def test_a_job_that_waits_for_its_parents_is_canceled_with_its_task(world: World
     assert statuses(world, jobs) == "COMPLETED CANCELED BLOCKED"
 
 
+def test_what_waits_again_after_a_cancel_waits_in_airflow_too(world: World, hand: AirflowHand) -> None:
+    jobs = chain(world)
+    everything = JobFilter(job_ids=[job.id for job in jobs.values()])
+    cancel_jobs(world.session, everything)
+    requeue_jobs(world.session, everything)
+    world.session.commit()
+    assert (statuses(world, jobs), states(world, jobs)) == ("QUEUED PENDING PENDING", "failed failed failed")
+    assert look(world, hand) == 2, "but for the one that waits for its turn"
+    assert states(world, jobs) == "failed None None"
+    assert world.dispatch() == 1
+    assert states(world, jobs) == "None None None"
+    assert statuses(world, jobs) == "QUEUED PENDING PENDING"
+
+
 def test_the_children_of_a_completed_job_go_on_whatever_airflow_made_of_its_task(
     world: World, hand: AirflowHand
 ) -> None:
