@@ -20,6 +20,7 @@ from scale_airflow.engine.bundle_row import configured_bundle
 from scale_airflow.engine.connections import stored_connection
 from scale_airflow.engine.health import component_health
 from scale_airflow.errors import InstallationError, InvalidDocument, WorkspaceError
+from scale_airflow.services import repairs
 from scale_airflow.services.installation import BUILT_IN_ERRORS, CONNECTION_TYPE, missing_tables
 from scale_airflow.store.models import ErrorModel, JobType, Node, Scheduler, Strike, Workspace, utcnow
 from scale_airflow.store.session import require_postgresql
@@ -29,6 +30,7 @@ OLDEST_POSTGRESQL = 13
 _SKEW_WARNING = timedelta(seconds=2)
 _SKEW_ERROR = timedelta(seconds=30)
 _SILENCE = timedelta(seconds=60)
+_DAY = timedelta(days=1)
 
 Level = Literal["ok", "warning", "error"]
 
@@ -67,6 +69,7 @@ def check_installation(session: Session) -> list[Finding]:
         found += check_clock(session)
         found += check_storage(session, current)
         found += check_processes(session)
+        found += check_repairs(session)
     found += check_backend(current, session if usable else None)
     return found
 
@@ -321,6 +324,12 @@ def check_processes(session: Session) -> list[Finding]:
         problem = "No node agent has been heard of within the last minute, so no job can start."
         found.append(Finding("warning", "nodes", problem, "Start `airflow scale node` on each worker host."))
     return found
+
+
+def check_repairs(session: Session) -> list[Finding]:
+    """What was put right between Airflow and Scale in the last day; the latest of it."""
+    lines = repairs.summary(session, since=utcnow() - _DAY)
+    return [Finding("ok", subject, line) for subject, line in lines]
 
 
 def check_clock(session: Session) -> list[Finding]:

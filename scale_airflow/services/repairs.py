@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Literal
 
 from sqlalchemy import delete, func, select
@@ -102,3 +102,26 @@ def prune(session: Session) -> int:
         .execution_options(synchronize_session=False)
     )
     return len(gone.all())
+
+
+def summary(session: Session, *, since: datetime) -> list[tuple[str, str]]:
+    """Say in sentences what was repaired since then: how many of each kind, then the latest of them.
+
+    :returns: what each is about, ``repairs`` or ``repair``, and the sentence.
+    """
+    found = report(session, since=since)
+    if not found.counts:
+        return [("repairs", "Airflow and Scale agreed; nothing was repaired in the last day.")]
+    counted = ", ".join(f"{count} {kind}" for kind, count in found.counts.items())
+    lines = [("repairs", f"Repaired in the last day: {counted}.")]
+    for repair in found.latest:
+        moment = repair.occurred.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        execution = "" if repair.job_exe_id is None else f", execution {repair.job_exe_id}"
+        lines.append(
+            (
+                "repair",
+                f"{moment} {repair.kind}: job {repair.job_id}{execution}: {repair.before} -> {repair.after}. "
+                f"{repair.text}",
+            )
+        )
+    return lines

@@ -18,6 +18,7 @@ from world import World
 from scale_airflow.compiler.dags import weight_of
 from scale_airflow.services import claims, repairs
 from scale_airflow.services.cancel import cancel_jobs
+from scale_airflow.services.checks import check_repairs
 from scale_airflow.services.events import user_event
 from scale_airflow.services.jobs import cancel_job
 from scale_airflow.services.queue import queue_job, queue_recipe
@@ -542,6 +543,17 @@ def test_the_report_counts_a_day_and_shows_the_latest(world: World, hand: Airflo
     found = repairs.report(world.session, since=utcnow() - timedelta(days=1), latest=2)
     assert found.counts == {"task-priority": 2, "job-canceled-task-ended": 1}
     assert [repair.job_id for repair in found.latest] == [job.id, 1]
+    counted, latest, *_ = check_repairs(world.session)
+    assert counted.level == "ok"
+    assert counted.problem == "Repaired in the last day: 2 task-priority, 1 job-canceled-task-ended."
+    assert (
+        f"job-canceled-task-ended: job {job.id}, execution {world.execution(job).id}: "
+        "job QUEUED, task failed -> job CANCELED." in latest.problem
+    )
+
+
+def test_a_day_without_repairs_is_said_to_be_one(world: World) -> None:
+    assert [finding.level for finding in check_repairs(world.session)] == ["ok"]
 
 
 def test_old_repairs_are_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
