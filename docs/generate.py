@@ -42,7 +42,13 @@ def _actions(commands: Any, before: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _without_list(description: str) -> str:
-    return description.partition("\n\nkinds:\n")[0]
+    text = description.partition("\n\nkinds:\n")[0]
+    before, found, after = text.partition("\n\nexamples:\n")
+    if not found:
+        return text
+    examples, _, after = after.partition("\n\n")
+    lines = [line.strip() for line in examples.splitlines()]
+    return "\n".join([before, "", "```sh", *lines, "```", "", after]).rstrip()
 
 
 def _flags(argument: Any) -> str:

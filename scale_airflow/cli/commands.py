@@ -40,6 +40,9 @@ KINDS: dict[str, str] = {
 }
 """The documents that ``airflow scale validate`` knows, each with what it is."""
 
+CANCELABLE = ("PENDING", "BLOCKED", "QUEUED", "RUNNING", "FAILED")
+REQUEUEABLE = ("FAILED", "CANCELED")
+
 
 def _kind_list() -> str:
     return "\n".join(f"  {name:<18} {what}" for name, what in KINDS.items())
@@ -50,6 +53,14 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("a whole number above zero is wanted")
+    return value
+
+
+def _priority(text: str) -> int:
+    """Read a priority (for argparse)."""
+    value = int(text)
+    if not 0 <= value < 2**31:
+        raise argparse.ArgumentTypeError(f"a whole number from 0 to {2**31 - 1} is wanted")
     return value
 
 
@@ -119,6 +130,40 @@ ARG_TOKEN_DAYS = Arg(
 ARG_TOKEN_ID = Arg(
     ("token_id",), type=int, metavar="ID", help="the token's id, see `airflow scale token list`"
 )
+ARG_JOB_IDS = Arg(("job_ids",), nargs="*", type=_positive, metavar="JOB_ID", help="only these jobs")
+ARG_JOB_TYPES = Arg(
+    ("--job-type",),
+    action="append",
+    metavar="NAME[:VERSION]",
+    help="only jobs of this job type, of all its versions without VERSION; may be repeated",
+)
+ARG_CANCEL_STATUS = Arg(
+    ("--status",), choices=CANCELABLE, metavar="STATUS", help=f"only jobs that are: {', '.join(CANCELABLE)}"
+)
+ARG_REQUEUE_STATUS = Arg(
+    ("--status",), choices=REQUEUEABLE, metavar="STATUS", help=f"only jobs that are: {', '.join(REQUEUEABLE)}"
+)
+ARG_ERROR = Arg(
+    ("--error",),
+    action="append",
+    metavar="NAME",
+    help="only jobs that ended with this error; may be repeated",
+)
+ARG_STARTED = Arg(
+    ("--started",),
+    metavar="TIME",
+    help="only jobs that were modified since: 2026-01-31T08:00:00Z, or PT3H for three hours ago",
+)
+ARG_ENDED = Arg(("--ended",), metavar="TIME", help="only jobs that were modified before; as --started")
+ARG_PRIORITY = Arg(
+    ("--priority",),
+    type=_priority,
+    metavar="N",
+    help="their new priority, lower runs first (default: as it is)",
+)
+ARG_DRY_RUN = Arg(("--dry-run",), action="store_true", help="show which jobs are meant, and change nothing")
+ARG_YES = Arg(("-y", "--yes"), action="store_true", help="don't ask before it is done")
+ARGS_OF_MANY = (ARG_STARTED, ARG_ENDED, ARG_DRY_RUN, ARG_YES, ARG_OUTPUT)
 
 
 def _action(name: str, module: str, summary: str, description: str = "", args: tuple[Arg, ...] = ()) -> Any:
@@ -206,6 +251,32 @@ COMMANDS: tuple[Any, ...] = (
             ARG_TITLE,
             ARG_DIRECTORY,
         ),
+    ),
+    _action(
+        "cancel",
+        "work",
+        "Cancel jobs, one or thousands, all in one transaction",
+        "Waiting jobs never start, what runs is killed within seconds, jobs that depend on them are BLOCKED. "
+        "All conditions that are given must hold; it asks before it does anything.\n\n"
+        "examples:\n"
+        "  airflow scale cancel 1234 1235\n"
+        "  airflow scale cancel --job-type make-tiles:2.0 --status QUEUED --dry-run\n"
+        "  airflow scale cancel --status RUNNING --ended PT12H --yes\n\n"
+        "Ends with exit code 0 when it is done, 1 if no job matches or the answer was no.",
+        (ARG_JOB_IDS, ARG_JOB_TYPES, ARG_CANCEL_STATUS, ARG_ERROR, *ARGS_OF_MANY),
+    ),
+    _action(
+        "requeue",
+        "work",
+        "Give FAILED and CANCELED jobs one more try, all in one transaction",
+        "Each has exactly one more try, also when its tries were used up; jobs that were BLOCKED by it wait "
+        "for it again. All conditions that are given must hold; it asks before it does anything.\n\n"
+        "examples:\n"
+        "  airflow scale requeue 1234 --priority 10\n"
+        "  airflow scale requeue --error nfs --started PT3H\n"
+        "  airflow scale requeue --job-type make-tiles --status FAILED --yes -o json\n\n"
+        "Ends with exit code 0 when it is done, 1 if no job matches or the answer was no.",
+        (ARG_JOB_IDS, ARG_JOB_TYPES, ARG_REQUEUE_STATUS, ARG_ERROR, ARG_PRIORITY, *ARGS_OF_MANY),
     ),
     _action(
         "node",

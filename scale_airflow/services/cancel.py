@@ -14,7 +14,7 @@ from sqlalchemy import and_, delete, exists, select, update
 from sqlalchemy.orm import Session
 
 from scale_airflow.engine.many_runs import TaskAddress, cancel_tasks_of_runs
-from scale_airflow.errors import NotFound
+from scale_airflow.errors import InvalidRequest, NotFound
 from scale_airflow.services.dispatch import wake
 from scale_airflow.services.listing import among
 from scale_airflow.services.locks import lock_jobs
@@ -41,8 +41,11 @@ class Changed:
 def matching(session: Session, wanted: JobFilter) -> list[int]:
     """Return the ids of the jobs that are meant.
 
+    :raises InvalidRequest: if nothing says which: every job is not what anybody means.
     :raises NotFound: if there are none.
     """
+    if wanted.means_all:
+        raise InvalidRequest("Nothing says which jobs are meant.")
     found = list(session.scalars(wanted.applied(select(Job.id)).order_by(Job.id)))
     if not found:
         raise NotFound("No job matches these filters.")

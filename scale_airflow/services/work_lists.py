@@ -67,7 +67,10 @@ class JobFilter:
     @property
     def means_all(self) -> bool:
         """Whether nothing is filtered."""
-        return self == JobFilter()
+        types = self.job_types
+        filters = (self.job_ids, types.ids, types.names, types.categories, self.error_names)
+        times = (self.started, self.ended)
+        return self.status is None and not any(map(len, filters)) and times == (None, None)
 
     def applied(self, statement: Select[Any]) -> Select[Any]:
         """Return the statement with these conditions on :class:`Job`."""

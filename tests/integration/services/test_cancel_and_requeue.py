@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from world import World, interface
 
 from scale_airflow.compiler.dags import weight_of
-from scale_airflow.errors import Conflict, NotFound
+from scale_airflow.errors import Conflict, InvalidRequest, NotFound
 from scale_airflow.services.cancel import Changed, cancel_jobs
 from scale_airflow.services.events import user_event
 from scale_airflow.services.jobs import cancel_job
@@ -214,6 +214,11 @@ class TestCancel:
             world, cancel_jobs, JobFilter("FAILED", job_types=night, started=since, error_names=["timeout"])
         )
         assert done.changed == [two[0].id]
+
+    def test_every_job_is_not_what_anybody_means(self, world: World) -> None:
+        for act in (cancel_jobs, requeue_jobs):
+            with pytest.raises(InvalidRequest):
+                act(world.session, JobFilter(job_ids=[]))
 
     def test_scales_own_jobs_are_left_alone(self, world: World) -> None:
         (job,) = lone_jobs(world, 1)
