@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, joinedload, lazyload, selectinload
 
 from scale_airflow.errors import NotFound
 from scale_airflow.services.lookup import MAX_ID
+from scale_airflow.services.waiting import why
 from scale_airflow.services.work_lists import (
     EXECUTION_FORM,
     EXECUTION_RELATED,
@@ -36,6 +37,7 @@ Row = TypeVar("Row", bound=Base)
 class JobDetails:
     """A job and what its details show.
 
+    :param why: what it waits for.
     :param files: the files of its inputs and results by id.
     :param input_files: its input files, in the order of their ids.
     :param products: what its executions have stored, in the order of their ids.
@@ -43,6 +45,7 @@ class JobDetails:
     """
 
     job: Job
+    why: str | None
     recipes: Sequence[Recipe]
     executions: Sequence[JobExecution]
     files: Mapping[int, ScaleFile]
@@ -102,7 +105,7 @@ def job_details(session: Session, job_id: int) -> JobDetails:
     }
     files = known | _files(session, mentioned - known.keys())
     input_files = [files[each] for each in sorted(input_ids) if each in files]
-    return JobDetails(job, recipes, executions, files, input_files, products)
+    return JobDetails(job, why(session, job), recipes, executions, files, input_files, products)
 
 
 def execution_details(session: Session, execution_id: int) -> JobExecution:

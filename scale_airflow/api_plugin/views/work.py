@@ -105,7 +105,7 @@ def job_details(found: JobDetails, links: Links) -> JsonObject:
     interface = row.job_type_rev.interface
     return {
         **job(row),
-        "why": row.why,
+        "why": found.why,
         "job_type": job_type(row.job_type),
         "job_type_rev": job_type_revision(row.job_type_rev),
         "event": event_details(row.event),
