@@ -61,7 +61,6 @@ _NOTE_LIMIT = 1000
 class JobTaskState:
     """The task of a job, of which Airflow believes something else than Scale.
 
-    :param task_ended: when the present try ended, if it did.
     :param task_changed: when Airflow last changed it.
     :param run_queued: when its run was last queued; a clear queues it anew.
     """
@@ -70,7 +69,6 @@ class JobTaskState:
     run_state: str
     task_instance_id: UUID
     task_state: str | None
-    task_ended: datetime | None
     task_changed: datetime | None
     run_queued: datetime | None
 
@@ -262,7 +260,6 @@ def _apart(
             DagRun._state,
             TaskInstance.id,
             TaskInstance.state,
-            TaskInstance.end_date,
             TaskInstance.updated_at,
             DagRun.queued_at,
         )

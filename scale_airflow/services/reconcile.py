@@ -306,10 +306,10 @@ def _deny_success(session: Session, job: Job, state: JobTaskState) -> bool:
 
 def _repair_pending(session: Session, job: Job, state: JobTaskState) -> bool:
     """A job that waits for its parents: a user ended its task, or that ended before the job waited again."""
-    if state.task_state == "success":
-        _cancel(session, job, "job-canceled-task-success", state.task_state)
-    elif state.task_ended is not None and state.task_ended >= job.last_status_change:
-        _cancel(session, job, "job-canceled-task-ended", state.task_state)
+    if state.task_changed is not None and state.task_changed >= job.last_status_change:
+        is_success = state.task_state == "success"
+        kind: repairs.Kind = "job-canceled-task-success" if is_success else "job-canceled-task-ended"
+        _cancel(session, job, kind, state.task_state)
     else:
         _clear(session, job, [job.task_id])
         _record_task(session, job, "task-cleared", state, "cleared", "The job waits for its parents again.")

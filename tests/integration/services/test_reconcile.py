@@ -249,6 +249,25 @@ def test_what_waits_again_after_a_cancel_waits_in_airflow_too(world: World, hand
     assert statuses(world, jobs) == "QUEUED PENDING PENDING"
 
 
+@pytest.mark.parametrize("state", ["failed", "success"])
+def test_what_a_user_marked_before_a_requeue_does_not_count(
+    world: World, hand: AirflowHand, state: str
+) -> None:
+    jobs = chain(world)
+    cancel_job(world.session, jobs["b"].id)
+    world.session.commit()
+    hand.user_marks(world.task(jobs["b"]), state)
+    requeue_jobs(world.session, JobFilter(job_ids=[jobs["b"].id]))
+    world.session.commit()
+    look(world, hand)
+    assert statuses(world, jobs) == "QUEUED PENDING PENDING"
+    assert states(world, jobs) == "None None None"
+    hand.user_marks(world.task(jobs["b"]), state)
+    look(world, hand)
+    assert statuses(world, jobs) == "QUEUED CANCELED BLOCKED", "what he marks afterwards does"
+    assert world.task(jobs["b"]).state == "failed"
+
+
 def test_the_children_of_a_completed_job_go_on_whatever_airflow_made_of_its_task(
     world: World, hand: AirflowHand
 ) -> None:
