@@ -22,10 +22,13 @@ Each side runs in processes of its own; the sides take turns, and figures are me
 
 from __future__ import annotations
 
+import sys
+
+sys.path.append(sys.path.pop(0))  # the standard library's queue, not queue.py beside this file
+
 import argparse
 import json
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any

@@ -9,13 +9,16 @@ A benchmark is a program ``benchmarks/NAME.py`` whose last line of output is JSO
 
 from __future__ import annotations
 
+import sys
+
+sys.path.append(sys.path.pop(0))  # the standard library's queue, not queue.py beside this file
+
 import argparse
 import ast
 import json
 import os
 import platform
 import subprocess
-import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version

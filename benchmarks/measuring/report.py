@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -49,6 +50,12 @@ def ratio_table(ratios: Mapping[str, Ratio]) -> str:
         for what, ratio in ratios.items()
     ]
     return table(("ratio", "value", "goal", "met"), rows)
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Return the smallest of the values that ``percent`` of them do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
 def finish(name: str, ratios: Mapping[str, Ratio], **more: Any) -> None:
