@@ -10,6 +10,7 @@ import pytest
 PARTS = {
     "docker": "a Docker engine",
     "browser": "Chromium and its driver",
+    "mounts": "the right to mount file systems (root)",
 }
 """Markers of tests that need something of the machine; without it they fail, unless they are left out."""
 

@@ -14,6 +14,7 @@ from typing import Any
 from scale_airflow.definitions.documents import load_json
 from scale_airflow.definitions.geometry import footprint
 from scale_airflow.definitions.job_interface import JobInterface
+from scale_airflow.definitions.json_values import check_values
 from scale_airflow.definitions.media_types import guess
 from scale_airflow.definitions.results_manifest import (
     GeoMetadata,
@@ -82,11 +83,12 @@ class _Faults:
 class ResultsFailure(ExecutionFailure):
     """The manifest or the files it names are wrong; counts as the Scale error ``unknown``.
 
-    :param manifest: the manifest's document where it could be read.
+    :param manifest: the manifest's document where it could be read; ARTIFACT lines can make it one that no
+        database takes, then it is left out.
     """
 
     def __init__(self, message: str, manifest: Mapping[str, Any] | None = None):
-        self.manifest = None if manifest is None else dict(manifest)
+        self.manifest = None if manifest is None or check_values(dict(manifest)) else dict(manifest)
         super().__init__(message, error_name="unknown", exit_code=0)
 
 

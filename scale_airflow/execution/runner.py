@@ -280,7 +280,7 @@ class Execution:
         manifest: dict[str, Any] | None = None,
     ) -> FailureReport:
         return FailureReport(
-            error_name, exit_code, message, self._times, self._environment, manifest, self._arguments
+            error_name, exit_code, _plain(message), self._times, self._environment, manifest, self._arguments
         )
 
     def _report(self, report: CompletionReport | FailureReport) -> ReportAnswer:
@@ -293,7 +293,6 @@ class Execution:
             except ScaleApiError as error:
                 if error.status not in _UNFIT:
                     raise
-                self._forget(completion.outputs)
                 report = self._failure("unknown", 0, f"The API server does not take the results: {error}")
         self._log.error("The job failed: %s", report.message)
         failure = report
@@ -303,14 +302,6 @@ class Execution:
             if error.status not in _UNFIT or failure.manifest is None:
                 raise
             return self._until_answered(lambda: self._api.fail(replace(failure, manifest=None)))
-
-    def _forget(self, outputs: tuple[ReportedOutput, ...]) -> None:
-        """Take products away that nobody will ever know of."""
-        for file in (file for output in outputs for file in output.files):
-            try:
-                self._brokers[file.workspace_id].delete(file.path)
-            except ScaleError as error:
-                self._log.warning("A file of the failed execution stays in its workspace: %s", error)
 
     def _until_answered(self, ask: Callable[[], AnswerT]) -> AnswerT:
         give_up = time.monotonic() + _REPORT_PATIENCE
@@ -387,6 +378,11 @@ def _describe(ending: Ending, order: ExecutionOrder) -> str:
         )
     text = f"The job ended with exit code {ending.exit_code}."
     return f"{text} {ending.message}" if ending.message else text
+
+
+def _plain(text: str) -> str:
+    """Return a text that can be sent and stored: what is no character in it is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def _now() -> str:

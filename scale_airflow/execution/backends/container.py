@@ -204,8 +204,8 @@ class ContainerJob:
         if self._away_since is None:
             self._away_since = now
             self._gap = True
-            self._was_away = not isinstance(error, requests.ReadTimeout)  # else it is there, but slow
             log.warning("The Docker engine can't be reached, waiting for it: %s", explanation(error))
+        self._was_away |= not isinstance(error, requests.ReadTimeout)  # else it is there, but slow
         if now - self._away_since > _LOST_AFTER:
             raise ExecutionFailure(
                 f"The container was lost: the Docker engine is away: {explanation(error)}",

@@ -7,86 +7,23 @@ import hashlib
 import json
 import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from process_bench import Bench, await_true, running_below
 from unit.execution.fake_runtime import (
     FakeRuntime,
-    RecordingLog,
-    fake_runtime,
     make_order,
-    make_settings,
     stored_file,
 )
 
 from scale_airflow.execution import disk
-from scale_airflow.execution.backends.process import ProcessBackend
-from scale_airflow.execution.order import ExecutionOrder, OrderInput, OrderOutput, ReportAnswer
+from scale_airflow.execution.order import OrderInput, OrderOutput, ReportAnswer
 from scale_airflow.execution.processes import process_executions
-from scale_airflow.execution.runner import Execution, ExecutionStopped
-from scale_airflow.hooks.client import RuntimeClient
-
-
-@pytest.fixture
-def runtime() -> Iterator[FakeRuntime]:
-    with fake_runtime() as server:
-        yield server
-
-
-class Bench:
-    """Runs orders against the fake server."""
-
-    def __init__(self, root: Path, runtime: FakeRuntime):
-        self.root, self.runtime, self.log = root, runtime, RecordingLog()
-        self.client = RuntimeClient(runtime.url, "secret")
-        self.executions: list[Execution] = []
-
-    def script(self, text: str) -> str:
-        """A Python program as the job's command."""
-        path = self.root / "job.py"
-        path.write_text(text)
-        return f"{sys.executable} {path}"
-
-    def order(self, program: str, arguments: str = "", **changes: Any) -> ExecutionOrder:
-        return make_order(self.root, self.script(program), arguments, **changes)
-
-    def run(self, order: ExecutionOrder, **settings: Any) -> ReportAnswer:
-        configured = make_settings(self.root, **settings)
-        api = self.client.execution(order.execution_id, order.token)
-        execution = Execution(order, api, ProcessBackend(configured), configured, self.log)
-        self.executions.append(execution)
-        return execution.run()
-
-    def failure(self) -> dict[str, Any]:
-        (report,) = self.runtime.bodies("/fail/")
-        return dict(report)
-
-    def completion(self) -> dict[str, Any]:
-        (report,) = self.runtime.bodies("/complete/")
-        return dict(report)
-
-
-@pytest.fixture
-def bench(tmp_path: Path, runtime: FakeRuntime) -> Iterator[Bench]:
-    made = Bench(tmp_path, runtime)
-    yield made
-    made.client.close()
-    assert not (tmp_path / "work" / "job_exe_7").exists()
-    assert process_executions(tmp_path / "work") == {}
-
-
-def await_true(condition: Callable[[], Any], timeout: float = 10.0) -> Any:
-    end = time.monotonic() + timeout
-    while not (value := condition()):
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
-    return value
-
+from scale_airflow.execution.runner import ExecutionStopped
 
 WRITE_RESULTS = """
 import json, os, sys
@@ -279,19 +216,6 @@ else:
 print("forked", flush=True)
 time.sleep(float(sys.argv[2]))
 """
-
-
-def running_below(work: Path) -> list[int]:
-    found = []
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            try:
-                cwd = os.readlink(f"{entry.path}/cwd")
-            except OSError:
-                continue
-            if cwd.startswith(str(work)):
-                found.append(int(entry.name))
-    return found
 
 
 @pytest.mark.parametrize("kind", ["marked", "clean"])
@@ -526,20 +450,12 @@ def test_ten_gigabytes_of_holes_are_no_product(
     assert not (tmp_path / "data" / order.output_path).exists()
 
 
-def test_a_report_that_the_server_never_takes_ends_as_a_failure(
-    bench: Bench, tmp_path: Path, runtime: FakeRuntime
-) -> None:
+def test_a_report_that_the_server_never_takes_ends_as_a_failure(bench: Bench, runtime: FakeRuntime) -> None:
     runtime.script["/complete"] = (413, {"detail": "The body of a request may have at most 5 bytes."})
-    order = bench.order(
-        "import sys; open(sys.argv[1] + '/a', 'w'); print('ARTIFACT:out:a')",
-        "${job_output_dir}",
-        outputs=(OrderOutput("out", "file", True, None, 1),),
-    )
-    bench.run(order)
+    bench.run(bench.order(""))
     report = bench.failure()
     assert report["error_name"] == "unknown"
     assert "at most 5 bytes" in report["message"]
-    assert not (tmp_path / "data" / order.output_path / "a").exists()
 
 
 def test_a_failure_that_is_refused_with_its_manifest_goes_without(bench: Bench, runtime: FakeRuntime) -> None:
