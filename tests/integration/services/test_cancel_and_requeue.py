@@ -373,6 +373,17 @@ class TestRequeue:
         assert world.execution(recipe["b"]).message is not None
         assert world.dispatch() == 0
 
+    def test_a_user_who_clears_its_task_meanwhile_lets_it_run_at_once(self, world: World) -> None:
+        (job,) = lone_jobs(world, 1)
+        world.dispatch()
+        fail(world, job)
+        commit(world, requeue_jobs, ids(job))
+        assert world.claim(job).answer == "go", "Airflow runs its task again"
+        assert world.reload(job).dispatched is not None, "the reconciler looks after it"
+        assert world.dispatch() == 0
+        assert (world.reload(job).status, world.task(job).state) == ("RUNNING", "running")
+        assert world.session.scalar(select(func.count()).select_from(QueueEntry)) == 0
+
     def test_requeued_jobs_take_no_place_in_airflow_until_they_are_dispatched(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
