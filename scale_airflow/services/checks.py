@@ -20,7 +20,7 @@ from scale_airflow.engine.bundle_row import configured_bundle
 from scale_airflow.engine.connections import stored_connection
 from scale_airflow.engine.health import component_health
 from scale_airflow.errors import InstallationError, InvalidDocument, WorkspaceError
-from scale_airflow.services import repairs
+from scale_airflow.services import file_duties, repairs
 from scale_airflow.services.installation import BUILT_IN_ERRORS, CONNECTION_TYPE, missing_tables
 from scale_airflow.store.models import ErrorModel, JobType, Node, Scheduler, Strike, Workspace, utcnow
 from scale_airflow.store.session import require_postgresql
@@ -70,6 +70,7 @@ def check_installation(session: Session) -> list[Finding]:
         found += check_storage(session, current)
         found += check_processes(session)
         found += check_repairs(session)
+        found += check_files(session)
     found += check_backend(current, session if usable else None)
     return found
 
@@ -324,6 +325,16 @@ def check_processes(session: Session) -> list[Finding]:
         problem = "No node agent has been heard of within the last minute, so no job can start."
         found.append(Finding("warning", "nodes", problem, "Start `airflow scale node` on each worker host."))
     return found
+
+
+def check_files(session: Session) -> list[Finding]:
+    """Files are moved and removed as was decided."""
+    stuck = file_duties.stuck(session, utcnow() - _SILENCE)
+    if not stuck:
+        return [Finding("ok", "files", "Nothing that is to be moved or removed waits in vain.")]
+    first = stuck[0]
+    problem = f"{len(stuck)} paths can't be moved or removed, the first is {first.path}: {first.message}"
+    return [Finding("warning", "files", problem, "Mount its workspace where a node agent runs, writable.")]
 
 
 def check_repairs(session: Session) -> list[Finding]:

@@ -52,6 +52,7 @@ def test_everything_is_looked_at(installed: Session) -> None:
     assert levels["work_dir"] == "ok"
     assert levels["allowed_roots"] == "ok"
     assert levels["clock"] == "ok"
+    assert levels["files"] == "ok"
     assert levels["backend"] == "ok"
     assert levels["scheduler"] == levels["tick"] == levels["nodes"] == "warning"
     assert all(finding.remedy for finding in found if finding.level != "ok")

@@ -7,12 +7,14 @@ The agents' part is played with real files, and an agent may die before and afte
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from concurrency import at_once
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from world import AGENT, HOST, World, interface
@@ -20,14 +22,15 @@ from world import AGENT, HOST, World, interface
 from scale_airflow.errors import Conflict
 from scale_airflow.execution.file_duties import (
     DutyAnswer,
+    DutyOutcome,
     DutyRequest,
     DutyResult,
     SweepAnswer,
     SweepQuestion,
 )
-from scale_airflow.execution.file_work import FileWork
+from scale_airflow.execution.file_work import FileWork, perform
 from scale_airflow.execution.order import ExecutionOrder, ReportedParse
-from scale_airflow.services import file_duties, ingest_plans
+from scale_airflow.services import checks, file_duties, file_moves, ingest_plans, products
 from scale_airflow.services.events import user_event
 from scale_airflow.services.file_content import content_of
 from scale_airflow.services.file_moves import plan_moves
@@ -35,6 +38,9 @@ from scale_airflow.services.file_paths import owned_paths
 from scale_airflow.services.jobs import cancel_job
 from scale_airflow.services.queue import queue_job
 from scale_airflow.store.models import FileDuty, Ingest, Job, JobExecution, Node, ScaleFile, Strike, utcnow
+from scale_airflow.store.session import transaction
+from scale_airflow.workspaces.broker import PathTaken
+from scale_airflow.workspaces.confined import MissingPath
 
 
 class Killed(BaseException):
@@ -543,12 +549,65 @@ class TestWho:
             assert "is not there" in str(duty.message)
             assert duty.not_before > utcnow()
             later(world)
-        assert file_duties.stuck(world.session, utcnow())[0].id == duty.id
+        assert checks.check_files(world.session)[0].level == "ok", "it is too early to speak of it"
+        world.session.execute(update(FileDuty).values(created=utcnow() - timedelta(minutes=5)))
+        (finding,) = checks.check_files(world.session)
+        assert finding.level == "warning"
+        assert order.output_path in finding.problem
         hidden.rename(root / "products")
         Agent(world, "agent-2").run()
         assert files_below(root / "products") == []
+        assert checks.check_files(world.session)[0].level == "ok"
 
     def test_pauses_grow_and_end(self) -> None:
         pauses = [file_duties.pause_after(tries).total_seconds() for tries in range(1, 60)]
         assert pauses == sorted(pauses)
         assert (pauses[0], pauses[-1]) == (10.0, 3600.0)
+
+
+def test_agents_and_reports_at_the_same_time(
+    world: World, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Agents that take and report, and jobs that send the same files elsewhere, never wait in a circle."""
+    for module in (file_duties, file_moves):
+        monkeypatch.setattr(module, "GRACE", timedelta(0))
+    world.beat(cpus=100.0)
+    sources = [stored_source(world, root, f"{number}.zip") for number in range(4)]
+    reports = []
+    for turn in range(4):
+        for source in sources[:: 1 if turn % 2 else -1]:
+            order = started(world, queue(world, source))
+            reports.append((order.execution_id, parsed(f"place {turn}", source.file_name)))
+    world.session.execute(update(JobExecution).values(status="COMPLETED"))
+    world.session.commit()
+    configured = world.settings
+
+    def report(mine: Sequence[tuple[int, ReportedParse]]) -> None:
+        for execution_id, result in mine:
+            with transaction() as session:
+                execution = session.get_one(JobExecution, execution_id)
+                products.apply_parse_results(session, execution.job, execution, [result])
+
+    def work(number: int) -> None:
+        for turn in range(8):
+            process = f"{number} {turn}"  # as if it had died, so that what it holds is free
+            with transaction() as session:
+                orders = file_duties.take(session, DutyRequest(AGENT, process), configured)
+            for order in orders:
+                outcome: DutyOutcome = "done"
+                try:
+                    perform(order, configured, lambda paths: ())
+                except (MissingPath, PathTaken):
+                    outcome = "missing"
+                with transaction() as session:
+                    file_duties.record(session, DutyResult(AGENT, process, order.id, outcome, None))
+
+    outcomes = at_once(
+        [partial(report, reports[start::3]) for start in range(3)] + [partial(work, n) for n in range(3)]
+    )
+    assert outcomes == [None] * 6
+    settle(world)
+    for source in sources:
+        assert (root / "raw" / place(world, source)).read_bytes() == b"content"
+        assert place(world, source).startswith("place ")
+    assert len(files_below(root / "raw")) == len(sources)
