@@ -39,6 +39,8 @@ CHAIN: list[dict[str, Any]] = [
 @pytest.fixture
 def world(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("AIRFLOW__SCALE__ALLOWED_ROOTS", str(tmp_path))
+    # However slow the machine is, the node counts as heard of.
+    monkeypatch.setenv("AIRFLOW__SCALE__AGENT_BEAT_INTERVAL", "600")
     made = World(session)
     made.install(tmp_path)
     return made
