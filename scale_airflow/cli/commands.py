@@ -69,6 +69,11 @@ ARG_HOST = Arg(
     metavar="URL",
     help="where workers reach the API server, e.g. https://airflow.example:8080 (default: [api] base_url)",
 )
+ARG_WORKER = Arg(
+    ("--worker",),
+    action="store_true",
+    help="look only at what a worker's host needs: engine, work folder, mounts, clock, connection, agent",
+)
 ARG_KIND = Arg(("kind",), choices=tuple(KINDS), metavar="KIND", help="what the files are; see the list below")
 ARG_FILES = Arg(("files",), nargs="+", metavar="FILE", help="JSON file, or - for standard input")
 ARG_SETUP = Arg(("file",), type=Path, metavar="SETUP.json", help="the set-up document")
@@ -204,8 +209,9 @@ COMMANDS: tuple[Any, ...] = (
         "check",
         "installation",
         "Look for what is misconfigured, and say what to do about it",
-        "Ends with exit code 1 if anything is an error; warnings alone leave it 0.",
-        (ARG_OUTPUT,),
+        "Ends with exit code 1 if anything is an error; warnings alone leave it 0. Where workers have "
+        "no database: --worker.",
+        (ARG_WORKER, ARG_OUTPUT),
     ),
     _action(
         "apply",

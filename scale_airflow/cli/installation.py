@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -30,10 +31,16 @@ def init_command(args: Any) -> None:
 def check_command(args: Any) -> None:
     """Print what is misconfigured with its remedy; exit code 1 if anything is an error."""
     from scale_airflow.services.checks import check_installation
+    from scale_airflow.services.host_checks import check_host
     from scale_airflow.store.session import transaction
 
-    with transaction() as session:
-        findings = check_installation(session)
+    if args.worker:
+        # As for the node agent: scale_default may be in a database that this host has.
+        os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+        findings = check_host()
+    else:
+        with transaction() as session:
+            findings = check_installation(session)
     errors = sum(finding.level == "error" for finding in findings)
     warnings = sum(finding.level == "warning" for finding in findings)
     if args.output != "table":

@@ -6,6 +6,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
@@ -112,6 +114,17 @@ class ScaleClient:
                     return _answer(response, method, path)
             time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
             pause *= 2
+
+    def clock(self) -> datetime | None:
+        """Return what time it is for the server, to the second; None if it does not tell.
+
+        :raises ScaleApiError: if the server can't be reached.
+        """
+        told = self._send("GET", "/version/", None, None, None).headers.get("Date")
+        try:
+            return parsedate_to_datetime(told) if told else None
+        except ValueError:
+            return None
 
     def _send(
         self, method: str, path: str, body: Any, parameters: Mapping[str, Any] | None, token: str | None
