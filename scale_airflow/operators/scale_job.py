@@ -201,9 +201,16 @@ class ScaleJobOperator(DockerOperator):
 
     def _end_fenced(self, reason: str, client: RuntimeClient, request: ClaimRequest) -> None:
         """End an execution whose word no longer counts: ask what became of it."""
+        from scale_airflow.errors import ScaleApiError
         from scale_airflow.execution.runner import ExecutionStopped
 
-        answer = self._claim(client, request)
+        try:
+            answer = self._claim(client, request)
+        except ScaleApiError as error:
+            if error.status != 403:
+                raise
+            # Airflow ended this try, or began another, when the job was canceled or its task cleared.
+            raise ExecutionStopped(f"The execution was stopped: {reason}") from None
         if answer.answer == "over":
             self._be_over(answer)
             return

@@ -169,6 +169,18 @@ def test_cancel_while_running(operator: ScaleJobOperator, runtime: FakeRuntime, 
         run(operator)
 
 
+def test_a_cancel_that_airflow_knows_of_already_says_that_it_was_one(
+    operator: ScaleJobOperator, runtime: FakeRuntime, tmp_path: Path
+) -> None:
+    order = make_order(tmp_path, "/bin/sleep", "600")
+    answers = [(200, ClaimAnswer("go", order).to_dict()), (403, {"detail": "Airflow does not run this."})]
+    runtime.script["/runtime/claim/"] = lambda body: answers.pop(0)
+    runtime.script["/beat"] = (200, {"continue": False, "reason": "The job was canceled."})
+    with pytest.raises(ExecutionStopped, match=r"^The execution was stopped: The job was canceled\.$"):
+        run(operator)
+    assert answers == []
+
+
 def test_on_kill_kills_the_job_and_the_task_may_be_tried_again(
     operator: ScaleJobOperator, runtime: FakeRuntime, tmp_path: Path
 ) -> None:
