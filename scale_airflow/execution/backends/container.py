@@ -245,16 +245,18 @@ class ContainerJob:
         skip = self._seen[stream]
         try:
             client = self._connect()
-            follow = client.logs(
-                self._id, stdout=stream == "stdout", stderr=stream == "stderr", stream=True, follow=True
-            )
-            for data in follow:
-                if skip >= len(data):
-                    skip -= len(data)
-                    continue
-                self._take(stream, data[skip:])
-                skip = 0
-            client.close()
+            try:
+                follow = client.logs(
+                    self._id, stdout=stream == "stdout", stderr=stream == "stderr", stream=True, follow=True
+                )
+                for data in follow:
+                    if skip >= len(data):
+                        skip -= len(data)
+                        continue
+                    self._take(stream, data[skip:])
+                    skip = 0
+            finally:
+                client.close()
         except (DockerException, requests.RequestException, OSError) as error:
             log.warning("The container's %s can't be read: %s", stream, explanation(error))
 

@@ -15,14 +15,12 @@ from pathlib import Path
 import pytest
 from docker_bench import Bench, await_true, running_with
 from docker_engine import Engine, docker_engine
-from unit.execution.fake_runtime import (
-    FakeRuntime,
-    make_order,
-    stored_file,
-)
+from unit.execution.fake_runtime import FakeRuntime, make_order, make_settings, stored_file
 
-from scale_airflow.execution.order import ExecutionOrder, OrderInput, OrderOutput
+from scale_airflow.execution.agent import NodeAgent
+from scale_airflow.execution.order import ExecutionOrder, NodeAnswer, OrderInput, OrderOutput
 from scale_airflow.execution.runner import ExecutionStopped
+from scale_airflow.hooks.client import RuntimeClient
 
 pytestmark = pytest.mark.docker
 
@@ -366,6 +364,23 @@ def test_a_container_that_was_killed_is_not_adopted(bench: Bench, runtime: FakeR
     (bench.root / "work" / "job_exe_7" / "outputs" / "output_data" / "go").touch()
     thread.join()
     bench.completion()
+
+
+def test_a_node_s_agent_ends_what_a_dead_worker_has_left(bench: Bench, runtime: FakeRuntime) -> None:
+    order = bench.order("trap '' TERM; echo up; while true; do sleep 1; done")
+    worker = start_worker(bench, order)
+    runtime.wait_for(lambda: runtime.output("stdout"))
+    kill_worker(worker)
+    settings = make_settings(bench.root, backend="docker", docker_url=bench.engine.url)
+    agent = NodeAgent(settings, lambda: RuntimeClient(runtime.url, "secret"), bench.agent_id, "here")
+    for stop, forget in ((), ()), ((7,), ()), ((), (7,)), ((), ()):
+        answer = NodeAnswer(node_id=1, stop=stop, forget=forget, interval=1.0)
+        runtime.script["/runtime/nodes/beat/"] = (200, answer.to_dict())
+        agent.beat()
+    agent._leftovers.close()
+    seen = [(body["executions"], body["work_dir_executions"]) for body in runtime.bodies("/nodes/beat/")]
+    assert seen == [([7], [7]), ([7], [7]), ([], [7]), ([], [])]
+    assert bench.containers() == []
 
 
 def test_a_container_of_another_installation_is_left_alone(bench: Bench, runtime: FakeRuntime) -> None:

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -116,6 +119,24 @@ def test_every_missing_file_is_named(tmp_path: Path, scratch: Scratch) -> None:
     assert "file 3 (c)" in str(caught.value)
     assert "file 2" not in str(caught.value)
     assert caught.value.error_name == "nfs"
+
+
+def make_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, make_socket])
+def test_an_input_that_is_no_file_is_not_handed_to_a_job(
+    tmp_path: Path, scratch: Scratch, make: Callable[[Path], None]
+) -> None:
+    # A socket, such as the engine's, would open the host.
+    file = stored_file(tmp_path, "docker.sock")
+    (tmp_path / "data" / "docker.sock").unlink()
+    make(tmp_path / "data" / "docker.sock")
+    brokers = workspace_brokers(order(tmp_path), mounts={}, allowed_roots=(tmp_path,))
+    with pytest.raises(ExecutionFailure, match="not a regular file"):
+        stage_inputs(order(tmp_path, file), scratch, brokers)
 
 
 def test_workspaces_that_cannot_be_used(tmp_path: Path) -> None:
