@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -64,6 +65,49 @@ def test_bad_data_fails_in_a_container_as_it_does_outside(containers: Installati
     failed = next(e["job"] for e in recipe["jobs"] if e["job_name"] == "unpack-scene")
     job = scale.client.get(f"jobs/{failed['id']}/")
     assert (job["status"], job["error"]["name"]) == ("FAILED", "terrain-bad-archive")
+
+
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); "
+    "time.sleep(3600)"
+)
+
+
+def test_a_container_that_ignores_sigterm_is_gone_after_its_cancel(
+    engine: Engine, containers: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scale = Scale(containers)
+    interface = {"version": "1.0", "command": "python3", "command_arguments": f'-c "{STUBBORN}"'}
+    made = scale.client.post(
+        "job-types/",
+        {
+            **{"name": "stubborn", "version": "1.0", "interface": interface, "max_tries": 1},
+            "docker_image": "scale-airflow/terrain:1.0.0",
+        },
+    )
+    job = scale.client.post("queue/new-job/", {"job_type_id": made["id"], "job_data": {"version": "1.0"}})
+    (execution,) = job["job_exes"]
+    client = engine.client()
+
+    def mine() -> list[Any]:
+        return list(client.containers(all=True, filters={"label": f"scale.execution={execution['id']}"}))
+
+    def is_up() -> bool:
+        return "up" in scale.client.get(f"job-executions/{execution['id']}/logs/")["stdout"]
+
+    try:
+        eventually(is_up, "output of the container")
+        assert mine()
+        start = time.monotonic()
+        canceled = scale.client.patch(f"jobs/{job['id']}/", {"status": "CANCELED"})
+        eventually(lambda: not mine(), "end of the container")
+        seconds = time.monotonic() - start
+    finally:
+        client.close()
+    with capsys.disabled():
+        print(f"\nA container that ignores SIGTERM was gone {seconds:.1f} s after its cancel.")
+    assert [each["status"] for each in canceled["job_exes"]] == ["CANCELED"]
+    assert scale.client.get(f"jobs/{job['id']}/")["status"] == "CANCELED"
 
 
 def test_no_container_is_left_behind(engine: Engine, scene: dict[str, Any]) -> None:
