@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from crowd import copy_recipe
@@ -18,6 +19,7 @@ from sqlalchemy.orm import Session
 from world import World, interface
 
 from scale_airflow.compiler.dags import weight_of
+from scale_airflow.engine import publishing, runs
 from scale_airflow.errors import Conflict, InvalidRequest, NotFound
 from scale_airflow.services.cancel import Changed, cancel_jobs
 from scale_airflow.services.events import user_event
@@ -372,6 +374,18 @@ class TestRequeue:
         assert statuses(world, recipe) == {"a": "COMPLETED", "b": "FAILED", "c": "BLOCKED"}
         assert world.execution(recipe["b"]).message is not None
         assert world.dispatch() == 0
+
+    def test_it_runs_on_its_old_revision_also_when_that_was_hidden(self, world: World) -> None:
+        (job,) = lone_jobs(world, 1)
+        world.dispatch()
+        fail(world, job)
+        assert runs.fail_run(world.session, dag_id=job.dag_id, run_id=str(job.run_id))
+        assert publishing.hide([job.dag_id], world.session) == [job.dag_id]
+        world.session.commit()
+        commit(world, requeue_jobs, ids(job))
+        assert world.dispatch() == 1
+        assert not world.session.get_one(DagModel, job.dag_id, populate_existing=True).is_stale
+        assert publishing.hidden_dags({job.dag_id}, world.session) == set()
 
     def test_a_user_who_clears_its_task_meanwhile_lets_it_run_at_once(self, world: World) -> None:
         (job,) = lone_jobs(world, 1)
