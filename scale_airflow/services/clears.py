@@ -11,7 +11,7 @@ from scale_airflow.engine import runs, tasks
 from scale_airflow.services import repairs
 from scale_airflow.services.locks import latest_execution
 from scale_airflow.services.requeue import requeue_cleared
-from scale_airflow.store.models import Job
+from scale_airflow.store.models import Job, utcnow
 
 
 def was_cleared(session: Session, job: Job, task_instance_id: uuid.UUID) -> bool:
@@ -38,6 +38,9 @@ def follow_clear(session: Session, job: Job) -> None:
     """
     before = job.status
     requeue_cleared(session, job)
+    if job.status == "QUEUED" and job.dispatched is None:
+        # Requeued before, and canceled before its turn: this time it is in Airflow already.
+        job.dispatched = utcnow()
     if job.run_id is not None:
         runs.set_priority(
             session, dag_id=job.dag_id, run_id=job.run_id, priority=job.priority, task_ids=[job.task_id]

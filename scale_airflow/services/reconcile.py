@@ -217,7 +217,8 @@ def _jobs_in_airflow(job_id: int | None = None) -> Subquery:
         )
         .join(JobType, JobType.id == Job.job_type_id)
         .where(
-            Job.dispatched < utcnow() - _GRACE,
+            # Not: dispatched. One that was requeued and canceled before its turn is in Airflow, too.
+            Job.run_id.is_not(None),
             Job.last_status_change < utcnow() - _GRACE,
             JobType.is_system.is_(False),
             _not_on_the_queue(),

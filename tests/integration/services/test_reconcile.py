@@ -517,6 +517,22 @@ def test_a_requeued_job_that_is_cleared_and_canceled_stays_canceled(
     assert world.reload(job).status == "CANCELED"
 
 
+def test_a_requeued_job_that_was_canceled_before_its_turn_can_be_cleared(
+    world: World, hand: AirflowHand
+) -> None:
+    job = lone_job(world)
+    fail(world, job)
+    requeue_jobs(world.session, JobFilter(job_ids=[job.id]))
+    cancel_job(world.session, job.id)
+    world.session.commit()
+    hand.user_clears([world.task(job)])
+    assert look(world, hand) == 1
+    assert world.reload(job).status == "QUEUED"
+    hand.user_marks(world.task(job), "failed")
+    assert look(world, hand) == 1
+    assert world.reload(job).status == "CANCELED"
+
+
 def test_a_requeued_job_is_not_taken_for_one_that_a_user_ended(world: World, hand: AirflowHand) -> None:
     jobs = chain(world)
     world.run(jobs["a"])
