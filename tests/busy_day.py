@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from scale_airflow.execution.order import (
     ReportedParse,
 )
 from scale_airflow.services import executions
+from scale_airflow.services.load import record_load
+from scale_airflow.services.metrics import ONE_DAY, compute_day
 from scale_airflow.store.models import Job, JobType, Node, Recipe, RecipeType, ScaleFile, Workspace, utcnow
 
 API = "/scale/api"
@@ -166,6 +169,10 @@ class BusyDay:
                 "VALUES ('SchedulerJob', 'running', 'there', now(), now())"
             )
         )
+        for minutes in range(3):
+            record_load(session, utcnow() - timedelta(minutes=minutes))
+        for day in (utcnow().date() - ONE_DAY, utcnow().date()):
+            compute_day(session, day)
         session.commit()
         for name in ("job", "failed job"):
             self.ids[f"execution of {name}"] = self.world.execution(self._job(self.ids[name])).id

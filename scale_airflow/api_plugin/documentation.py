@@ -38,6 +38,7 @@ TAGS: list[dict[str, Any]] = [
     {"name": "Jobs", "description": "Jobs of any state."},
     {"name": "Job executions", "description": "Tries of jobs, with their logs."},
     {"name": "Recipes", "description": "Runs of recipe types."},
+    {"name": "Metrics", "description": "Processing counts and timings, by the day."},
     {"name": "Nodes", "description": "The hosts on which jobs run."},
     {"name": "Scheduler", "description": "One switch for the whole system."},
     {"name": "Status", "description": "The state of the whole system."},

@@ -8,6 +8,7 @@ An endpoint takes ``window: WindowDep``, gives it to the service that looks the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
@@ -41,10 +42,14 @@ def window(
 
     :raises InvalidRequest: if the range ends before it starts.
     """
+    _check_range(started, ended)
+    return Window(page, page_size, started, ended, tuple(name for name in order if name))
+
+
+def _check_range(started: datetime | None, ended: datetime | None) -> None:
     if started is not None and ended is not None and started >= ended:
         message = "The time range must start before it ends."
         raise InvalidRequest(message, [Fault("started", message)])
-    return Window(page, page_size, started, ended, tuple(name for name in order if name))
 
 
 def pages(
@@ -55,8 +60,23 @@ def pages(
     return Window(page, page_size)
 
 
+def pages_of_time(
+    page: Annotated[Page, Query(description="The page of the results to return, from 1 on.")] = 1,
+    page_size: Annotated[PageSize, Query(description="Results on a page, 1 to 1000.")] = 100,
+    started: Annotated[Moment, Query(description=f"The start of the time range. {_DURATION_TOO}")] = None,
+    ended: Annotated[Moment, Query(description=f"The end of the time range. {_DURATION_TOO}")] = None,
+) -> Window:
+    """Read the parameters of a list that has pages and a time range, but an order of its own.
+
+    :raises InvalidRequest: if the range ends before it starts.
+    """
+    _check_range(started, ended)
+    return Window(page, page_size, started, ended)
+
+
 WindowDep = Annotated[Window, Depends(window)]
 PagesDep = Annotated[Window, Depends(pages)]
+PagesOfTimeDep = Annotated[Window, Depends(pages_of_time)]
 
 
 def page_of(request: Request, wanted: Window, found: Found[T], view: Callable[[T], Any]) -> Reply:

@@ -19,6 +19,7 @@ DOCUMENTS = {
 content is one of many."""
 
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _URL = re.compile(r"https?://[^\s/]+/\S*")
 _CHECKS = {
     "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
@@ -27,6 +28,7 @@ _CHECKS = {
     "string": lambda value: isinstance(value, str),
     "url": lambda value: isinstance(value, str) and _URL.fullmatch(value) is not None,
     "datetime": lambda value: isinstance(value, str) and _MOMENT.fullmatch(value) is not None,
+    "date": lambda value: isinstance(value, str) and _DATE.fullmatch(value) is not None,
     "boolean": lambda value: isinstance(value, bool),
     "object": lambda value: isinstance(value, dict),
     "array": lambda value: isinstance(value, list),
@@ -126,7 +128,10 @@ class Expected:
 CONTRADICTIONS = {"input_files": "array", "column": "object"}
 """Where tables say object and examples show an array, or the other way around: the examples make sense."""
 
-_CLOSER = (("integer", "number"), ("float", "number"), ("url", "string"), ("datetime", "string"))
+_CLOSER = (
+    *(("integer", "number"), ("float", "number")),
+    *(("url", "string"), ("datetime", "string"), ("date", "string")),
+)
 """Where table and example use both words, the first one says more."""
 
 

@@ -148,10 +148,14 @@ def read(answers: Answers) -> None:
                 answers.ask(title, answers.day.ids[name])
         elif "{name}" in table["path"]:
             answers.ask(title, "job-types")
+            if "count" in table.get("fields", ()):
+                answers.ask(title, "job-types", query="?page_size=1&page=2&choice_id=1&choice_id=2")
         else:
             answers.ask(title, query="?include_inactive=true")
             if "count" in table.get("fields", ()):
                 answers.ask(title, query="?include_inactive=true&page_size=1&page=2")
+    for title in ("Metrics List", "Ingest Status"):
+        answers.ask(title, query="?page_size=1")  # two are too few for a page in their middle
 
 
 def change(answers: Answers) -> None:

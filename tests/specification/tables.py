@@ -203,7 +203,7 @@ class _Table:
         elif self.part == "body":
             row["required"] = "Required" in cells[2:4]
         else:
-            row["may_be_absent"] = "(Optional)" in text
+            row["may_be_absent"] = "(Optional)" in text or "is omitted when" in text
             row["may_be_null"] = re.search(r"can be null|May be .null.|remain null", text) is not None
         place = cells[0] if self.part == "parameters" else self._place(cells[0])
         self.found[self.part][place] = {name: value for name, value in row.items() if value}

@@ -9,11 +9,13 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from scale_airflow.api_plugin.auth import requires
 from scale_airflow.api_plugin.links import LinksDep
-from scale_airflow.api_plugin.listing import WindowDep, page_of
-from scale_airflow.api_plugin.parameters import OneOf, PathId
+from scale_airflow.api_plugin.listing import PagesOfTimeDep, WindowDep, page_of
+from scale_airflow.api_plugin.parameters import Flag, OneOf, PathId
 from scale_airflow.api_plugin.replies import Reply
 from scale_airflow.api_plugin.views.ingests import ingest, ingest_details
+from scale_airflow.api_plugin.views.metrics import ingest_status
 from scale_airflow.services import file_lists
+from scale_airflow.services.ingest_status import list_ingest_status
 from scale_airflow.store.models import INGEST_STATUSES
 from scale_airflow.store.session import transaction
 
@@ -33,6 +35,28 @@ def list_ingests(
     with transaction() as session:
         found = file_lists.list_ingests(session, window, status=status)
         return page_of(request, window, found, lambda row: ingest(row, links))
+
+
+@router.get("/ingests/status/", summary="Ingest status")
+def list_status(
+    request: Request,
+    window: PagesOfTimeDep,
+    use_ingest_time: Annotated[
+        Flag,
+        Query(
+            description="Whether files count at the time when they were ingested; by default, at the time "
+            "when their data was collected."
+        ),
+    ] = None,
+) -> Reply:
+    """Return what each Strike process has ingested, hour by hour, in the past week.
+
+    Another time range may be given, of 31 days at most. Files of which it is not known when their data was
+    collected count only with `use_ingest_time`.
+    """
+    with transaction() as session:
+        found = list_ingest_status(session, window, use_ingest_time=bool(use_ingest_time))
+        return page_of(request, window, found, ingest_status)
 
 
 @router.get("/ingests/{ingest_id}/", summary="Ingest details")
