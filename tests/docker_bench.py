@@ -69,7 +69,7 @@ class Bench:
             client.close()
 
 
-def await_true(condition: Callable[[], Any], timeout: float = 20.0) -> Any:
+def await_true(condition: Callable[[], Any], timeout: float = 120.0) -> Any:
     end = time.monotonic() + timeout
     while not (value := condition()):
         assert time.monotonic() < end, "it did not happen"

@@ -51,7 +51,7 @@ class Bench:
         return dict(report)
 
 
-def await_true(condition: Callable[[], Any], timeout: float = 10.0) -> Any:
+def await_true(condition: Callable[[], Any], timeout: float = 120.0) -> Any:
     end = time.monotonic() + timeout
     while not (value := condition()):
         assert time.monotonic() < end, "it did not happen"

@@ -99,7 +99,7 @@ class FakeRuntime:
         assert sorted(chunks) == list(range(len(chunks)))
         return b"".join(chunks[number] for number in sorted(chunks))
 
-    def wait_for(self, condition: Callable[[], Any], timeout: float = 20.0) -> Any:
+    def wait_for(self, condition: Callable[[], Any], timeout: float = 120.0) -> Any:
         """Wait until something is true of what was told."""
         with self.changed:
             assert self.changed.wait_for(condition, timeout), "the expected request did not come"

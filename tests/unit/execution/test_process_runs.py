@@ -228,7 +228,7 @@ def test_a_timeout_kills_all_of_the_job(
     assert report["error_name"] == "timeout"
     assert "1 seconds" in report["message"]
     assert runtime.output("stdout") == b"forked\n" * 2
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 60
     assert running_below(tmp_path) == []
 
 
@@ -245,7 +245,7 @@ def test_cancel_kills_and_reports_nothing(bench: Bench, tmp_path: Path, runtime:
     started = time.monotonic()
     with pytest.raises(ExecutionStopped, match="canceled"):
         bench.run(bench.order(DAEMONIZE, "marked 600"))
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60
     assert running_below(tmp_path) == []
     assert runtime.bodies("/complete/") == runtime.bodies("/fail/") == []
 
