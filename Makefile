@@ -9,10 +9,10 @@ VENV := .venv/bin
 export PORT ONCE DOCKER WITHOUT
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-test demo stop test lint format bench docs clean
+.PHONY: help venv venv-test demo stop test crash-test lint format bench docs clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv:
 	@$(PYTHON) requirements/install.py demo
@@ -29,6 +29,10 @@ stop: ## Stop every demo of this checkout (PORT=8080: that one)
 test: venv-test ## Set up what is missing and run every test (WITHOUT=docker,browser leaves parts out)
 	@$(VENV)/python -m tests.setup
 	$(VENV)/python -m pytest $(if $(WITHOUT),--without=$(WITHOUT)) $(PYTEST)
+
+crash-test: venv-test ## Kill processes while a whole system works, and see that nothing is lost (KILLS=200, SEED=1)
+	$(VENV)/python -m tests.crash --kills $(or $(KILLS),200) $(if $(SEED),--seed $(SEED)) \
+	$(if $(CRASH_REPORT),--report $(CRASH_REPORT))
 
 lint: venv-test ## Check format, style, types and the direction of imports
 	$(VENV)/ruff format --check .

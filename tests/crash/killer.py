@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kills processes with SIGKILL: at points that have a name, and at moments that a seed chooses."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import psutil
+
+from docs.crash_points_page import crash_points as known_points
+from scale_airflow import crash_points
+from scale_airflow.execution.processes import MARKER
+from tests.crash.installation import CrashInstallation, members, signal_quietly
+
+AT_START = ("agent.id.before", "agent.id.after")
+"""Points that are passed once, when an installation is new."""
+
+_ARMED_TOGETHER = 3
+_ARMED_FOR = 20.0
+_RARE_TOGETHER = (3, 24)
+_RARE_FOR = 60.0
+"""Points that nobody came by yet: so many at once, in the beginning and in the end, for so many seconds."""
+
+_GIVEN_UP_AFTER = 2
+"""How often a point is armed in vain before others go before it for good."""
+
+_MOST_PATIENCE = 12.0
+"""Seconds after which something is killed again even though nothing was done since."""
+
+_WEIGHTS = {
+    "task": 26,
+    "worker": 10,
+    "job": 8,
+    "triggerer": 8,
+    "scheduler": 8,
+    "scheduler and its workers": 4,
+    "DAG processor": 6,
+    "API server": 10,
+    "PostgreSQL": 6,
+    "PostgreSQL backend": 4,
+    "Docker engine": 8,
+    "node agent": 6,
+}
+_POINTS_OF = {
+    "trigger.": "triggerer",
+    "permissions.": "command line",
+    "cli.": "command line",
+}
+_SERVICES = {
+    "api-server": "API server",
+    "dag-processor": "DAG processor",
+    "triggerer": "triggerer",
+    "node": "node agent",
+    "scheduler": "scheduler",
+}
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One process that was killed; ``point`` where it was, None at a moment that the seed chose."""
+
+    victim: str
+    point: str | None
+    seconds: float
+
+
+class Killer:
+    """Kills until so many are killed and every point that can be was hit.
+
+    :param share: how many of the kills are at points, rather than at random moments.
+    """
+
+    def __init__(self, seed: int, kills: int, system: CrashInstallation, *, share: float = 0.6):
+        self._random = random.Random(f"{seed} kills")
+        self._system = system
+        self.wanted = kills
+        self._share = share
+        self.kills: list[Kill] = []
+        self._begun = time.monotonic()
+        self._points = [point.name for point in known_points()]
+        self._random.shuffle(self._points)
+        self._ahead = [name for name in self._points if name not in AT_START]
+        self._in_vain: Counter[str] = Counter()
+        self._armed: dict[str, float] = {}
+        self._last = self._begun
+        self._read = 0
+
+    @property
+    def hit(self) -> set[str]:
+        """The points at which a process was killed."""
+        return {kill.point for kill in self.kills if kill.point is not None}
+
+    def passed(self) -> set[str]:
+        """Return the points that were reached at all."""
+        return {path.name for path in (self._system.points / crash_points.PASSED).iterdir()}
+
+    def points(self) -> list[str]:
+        """Return the names of all points, sorted."""
+        return sorted(self._points)
+
+    def arm_at_start(self) -> None:
+        """Arm the points that are passed once."""
+        for name in AT_START:
+            self._arm(name)
+
+    def run(
+        self, progress: Callable[[Killer], None], is_at_rest: Callable[[], bool], *, longest: float
+    ) -> None:
+        """Kill; after that, nothing is armed.
+
+        :param progress: called after each kill.
+        :param is_at_rest: says whether all that was to be done until now is done.
+        :param longest: seconds after which it ends in any case.
+        """
+        self._begun = time.monotonic()
+        next_random = self._begun + self._pause()
+        seen = -1
+        try:
+            while time.monotonic() < self._begun + longest:
+                self._collect()
+                if len(self.kills) != seen:
+                    seen = len(self.kills)
+                    progress(self)
+                if len(self.kills) >= self.wanted and not self._reachable():
+                    return
+                # Something is to be done between two kills, if possible.
+                if is_at_rest() or time.monotonic() - self._last > _MOST_PATIENCE:
+                    self._rearm()
+                    if time.monotonic() >= next_random:
+                        if len(self.kills) < self.wanted:
+                            self._kill_at_random()
+                        next_random = time.monotonic() + self._pause()
+                time.sleep(0.05)
+        finally:
+            self._disarm(list(self._armed))
+            self._collect()
+
+    def _pause(self) -> float:
+        return self._random.uniform(0.5, 6.0) * (1 + self._share)
+
+    def _reachable(self) -> bool:
+        """Whether there are points not hit yet for which it is worth waiting; only in long runs."""
+        if self.wanted < len(self._points) // 2:
+            return False
+        return any(self._in_vain[name] < _GIVEN_UP_AFTER for name in self._ahead if name not in self.hit)
+
+    # -- at points ------------------------------------------------------------------------------------------
+    def _arm(self, name: str) -> None:
+        (self._system.points / crash_points.ARMED / name).touch()
+        self._armed[name] = time.monotonic()
+
+    def _disarm(self, names: list[str]) -> None:
+        for name in names:
+            with suppress(FileNotFoundError):
+                (self._system.points / crash_points.ARMED / name).unlink()
+                self._armed.pop(name, None)
+
+    def _rearm(self) -> None:
+        """Arm points, those that were not hit yet first: some that are passed, some that are not (yet)."""
+        passed, hit, now = self.passed(), self.hit, time.monotonic()
+        for name, since in list(self._armed.items()):
+            if now - since > (_ARMED_FOR if name in passed else _RARE_FOR):
+                self._disarm([name])
+                if name not in self._armed:
+                    self._in_vain[name] += 1
+                    self._ahead.append(name)
+        few, many = _RARE_TOGETHER
+        rare = few if len(self.kills) < self.wanted * 0.6 else many
+        for is_passed, most in ((True, _ARMED_TOGETHER), (False, rare)):
+            ahead = [name for name in self._ahead if (name in passed) == is_passed]
+            ahead.sort(key=lambda name: (name in hit, self._in_vain[name] >= _GIVEN_UP_AFTER))
+            free = most - sum((name in passed) == is_passed for name in self._armed)
+            for name in ahead[: max(0, free)]:
+                self._ahead.remove(name)
+                self._arm(name)
+
+    def _collect(self) -> None:
+        """Take note of the points that were hit."""
+        path = self._system.points / crash_points.HITS
+        if not path.exists():
+            return
+        lines = path.read_text().splitlines()
+        for line in lines[self._read :]:
+            hit = json.loads(line)
+            self._armed.pop(hit["name"], None)
+            self._ahead.append(hit["name"])
+            self._note(self._victim_at(hit["name"], hit["pid"]), hit["name"])
+        self._read = len(lines)
+
+    def _victim_at(self, point: str, pid: int) -> str:
+        for name, service in self._system.services.items():
+            if pid in service.sessions:
+                return _SERVICES[name]
+        return next((who for start, who in _POINTS_OF.items() if point.startswith(start)), "task")
+
+    def _note(self, victim: str, point: str | None) -> None:
+        self._last = time.monotonic()
+        self.kills.append(Kill(victim, point, round(time.monotonic() - self._begun, 1)))
+
+    # -- at random moments ----------------------------------------------------------------------------------
+    def _kill_at_random(self) -> None:
+        for _ in range(4):
+            victim = self._random.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
+            if self._kill(victim):
+                self._note(victim, None)
+                return
+
+    def _kill(self, victim: str) -> bool:
+        with suppress(psutil.Error, OSError):
+            if victim == "task":
+                return self._one_of([task for worker in self._workers() for task in worker.children()])
+            if victim == "worker":
+                return self._kill_worker()
+            if victim == "job":
+                return self._one_of(self._jobs())
+            if victim == "PostgreSQL":
+                return self._one_of([self._system.installation.database._server()])
+            if victim == "PostgreSQL backend":
+                return self._kill_backend()
+            if victim == "Docker engine":
+                return self._kill_engine()
+            if victim == "scheduler and its workers":
+                return self._kill_group("scheduler")
+            (name,) = [name for name, shown in _SERVICES.items() if shown == victim]
+            process = self._system.services[name].process
+            return process is not None and self._system.is_up(name) and signal_quietly(process.pid)
+        return False
+
+    def _one_of(self, found: list[psutil.Process | None]) -> bool:
+        living = sorted((each for each in found if each is not None), key=lambda each: each.pid)
+        return bool(living) and signal_quietly(self._random.choice(living).pid)
+
+    def _workers(self) -> list[psutil.Process]:
+        scheduler = self._system.services["scheduler"].process
+        if scheduler is None or scheduler.poll() is not None:
+            return []
+        return [
+            each
+            for each in members(scheduler.pid)
+            if " ".join(each.cmdline()).startswith("airflow worker -- LocalExecutor: ")
+        ]
+
+    def _kill_worker(self) -> bool:
+        """Kill a worker of the executor that is at a task; or that and the task.
+
+        Never an idle one: it may hold the lock of the queue that all share, and multiprocessing's locks are
+        not given back by the dead, so no task of that scheduler would start any more. That is Airflow's
+        LocalExecutor, nothing of Scale's.
+        """
+        busy = [each for each in self._workers() if "<idle>" not in " ".join(each.cmdline())]
+        if not busy:
+            return False
+        worker = self._random.choice(sorted(busy, key=lambda each: each.pid))
+        worker.suspend()
+        tasks = worker.children()
+        if not tasks:
+            worker.resume()
+            return False
+        worker.kill()
+        if self._random.random() < 0.5:
+            for task in tasks:
+                task.kill()
+        return True
+
+    def _jobs(self) -> list[psutil.Process | None]:
+        """Return the processes of process jobs: their keepers, and what these run."""
+        mark = str(self._system.work)
+        found: list[psutil.Process | None] = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                if process.environ().get(MARKER, "").startswith(mark):
+                    found.append(process)
+        return found
+
+    def _kill_group(self, name: str) -> bool:
+        """Kill a service with all its processes, as a service manager does, or a host that goes down."""
+        process = self._system.services[name].process
+        if process is None or not self._system.is_up(name):
+            return False
+        group = members(process.pid)
+        for each in group:
+            with suppress(psutil.Error):
+                each.suspend()
+        for each in group:
+            signal_quietly(each.pid, signal.SIGKILL)
+        return bool(group)
+
+    def _kill_backend(self) -> bool:
+        server = self._system.installation.database._server()
+        if server is None:
+            return False
+        return self._one_of([each for each in server.children() if " airflow " in " ".join(each.cmdline())])
+
+    def _kill_engine(self) -> bool:
+        engine = self._system.engine
+        with self._system.engine_lock:
+            if engine is None or engine.process is None or engine.process.poll() is not None:
+                return False
+            engine.stop(signal.SIGKILL)  # it is started again as soon as this lock is free
+        return True

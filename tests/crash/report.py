@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run has shown, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.crash.run import Outcome
+
+_SHOWN = 50
+
+
+def write(outcome: Outcome, folder: Path) -> Path:
+    """Write ``crash-matrix.md`` and ``crash-matrix.json`` into a folder; return the first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {
+        **asdict(outcome),
+        "folder": str(outcome.folder),
+        "passed": sorted(outcome.passed),
+        "hit": sorted(outcome.hit),
+    }
+    (folder / "crash-matrix.json").write_text(json.dumps(document, indent=1) + "\n")
+    path = folder / "crash-matrix.md"
+    path.write_text(page(outcome))
+    return path
+
+
+def page(outcome: Outcome) -> str:
+    """Return the report as Markdown."""
+    lines = [
+        "# A run of the crash matrix",
+        "",
+        f"`make crash-test KILLS={outcome.wanted} SEED={outcome.seed}`",
+        "",
+        f"{outcome.size.jobs} jobs and {outcome.size.files} files were asked for; "
+        f"{len(outcome.kills)} processes were killed with SIGKILL while they were done"
+        f"{'' if outcome.has_docker else ' (there was no Docker engine: no containers)'}. "
+        f"{_verdict(outcome)}",
+        "",
+        "Seconds: " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in outcome.seconds.items()) + ".",
+        "",
+        "## What was killed",
+        "",
+        "| process | at a named point | at a random moment |",
+        "|---|---:|---:|",
+    ]
+    named = Counter(kill.victim for kill in outcome.kills if kill.point is not None)
+    random = Counter(kill.victim for kill in outcome.kills if kill.point is None)
+    lines += [f"| {name} | {named[name]} | {random[name]} |" for name in sorted(named.keys() | random.keys())]
+    lines += [f"| all | {named.total()} | {random.total()} |", ""]
+    lines += _coverage(outcome)
+    lines += ["## What holds", "", "| invariant | looked at | wrong |", "|---|---:|---:|"]
+    lines += [f"| {each.title} | {each.looked_at} | {len(each.wrong)} |" for each in outcome.findings]
+    if outcome.wrong:
+        lines += ["", "## What is wrong", "", *(f"- {told}" for told in outcome.wrong[:_SHOWN])]
+    if outcome.trouble:
+        lines += ["", "## What went wrong besides", "", *(f"- {told}" for told in outcome.trouble[:_SHOWN])]
+    return "\n".join(lines) + "\n"
+
+
+def _verdict(outcome: Outcome) -> str:
+    if outcome.wrong:
+        return f"{len(outcome.wrong)} things were not as they should be afterwards."
+    return "Afterwards everything was as it should be."
+
+
+def _coverage(outcome: Outcome) -> list[str]:
+    missed = sorted(set(outcome.points) - outcome.hit)
+    never = [name for name in missed if name not in outcome.passed]
+    only_passed = [name for name in missed if name in outcome.passed]
+    lines = [
+        "## Points",
+        "",
+        f"{len(outcome.hit)} of {len(outcome.points)} [points](reference/crash-points.md) were hit, "
+        f"{len(only_passed)} were passed without a kill, {len(never)} were never passed in this run.",
+        "",
+    ]
+    for title, names in (("Passed, not killed there", only_passed), ("Never passed", never)):
+        if names:
+            lines += [f"{title}: {', '.join(f'`{name}`' for name in names)}.", ""]
+    return lines
