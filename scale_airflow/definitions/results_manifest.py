@@ -189,16 +189,23 @@ def artifacts(text: str) -> list[tuple[str, str]]:
     ]
 
 
+_EARLIEST = datetime(1, 1, 2, tzinfo=timezone.utc)
+_LATEST = datetime(9999, 12, 30, tzinfo=timezone.utc)
+
+
 def read_time(text: str | None) -> datetime | None:
     """Return an ISO 8601 date and time with its zone, UTC if it has none.
 
-    :raises ValueError: the text is none.
+    :raises ValueError: the text is none; or the moment is in a year that there is not, somewhere on Earth.
     """
     if text is None:
         return None
     try:
         found = isoparse(text)
-        return found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)
+        found = found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)
+        if not _EARLIEST <= found.astimezone(timezone.utc) <= _LATEST:
+            raise ValueError(f"{text} is out of range")
+        return found
     except (OverflowError, AttributeError) as error:
         raise ValueError(str(error)) from None
 

@@ -196,6 +196,21 @@ def test_times(text: str, expected: datetime) -> None:
     assert found.utcoffset() is not None
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0001-01-01T00:00:00+14:00",
+        "0001-01-01T00:00:00Z",
+        "9999-12-31T23:59:59-12:00",
+        "9999-12-31T23:59:59",
+        "9999-12-31T24:00:00",
+    ],
+)
+def test_moments_that_a_database_can_not_give_back_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match="out of range"):
+        read_time(text)
+
+
 @given(st.text(max_size=30))
 def test_any_other_text_is_no_time(text: str) -> None:
     try:
