@@ -322,9 +322,12 @@ def _property_values(job: Job) -> dict[str, str]:
 
 
 def _signature(data: JobData) -> str:
-    """Identify the work: exactly the same input files and property values give the same text."""
+    """Identify the work: exactly the same input files and property values give the same text.
+
+    An algorithm sees the files of an input in a directory, so their order is none.
+    """
     inputs = {
-        given.name: list(given.file_ids) if given.file_ids is not None else given.value
+        given.name: sorted(given.file_ids) if given.file_ids is not None else given.value
         for given in data.inputs
     }
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
