@@ -20,7 +20,7 @@ from scale_airflow.errors import InstallationError
 from scale_airflow.services.dispatch import BATCH, CHANNEL, dispatch
 from scale_airflow.services.housekeeping import hide_old_revisions, show_cleared_revisions
 from scale_airflow.services.reconcile import BATCH as REPAIRS
-from scale_airflow.services.reconcile import reconcile, reconcile_ended_runs
+from scale_airflow.services.reconcile import reconcile, reconcile_outcomes
 from scale_airflow.services.repairs import prune
 from scale_airflow.store.listening import own_connection
 from scale_airflow.store.models import Scheduler, utcnow
@@ -33,7 +33,7 @@ LOCK_KEY = 0x7363616C65
 #: How long to wait before trying again to be the one that ticks, or to reach the database.
 _RETRY_SECONDS = 2.0
 _TIDY_SECONDS = 60.0
-_ENDED_RUNS_SECONDS = 30.0
+_OUTCOMES_SECONDS = 30.0
 
 
 class Tick:
@@ -98,8 +98,8 @@ class Tick:
                         show_cleared_revisions(session)
                         _sign(session)
                     reconciled = now
-                if now - looked_back >= _ENDED_RUNS_SECONDS:
-                    _repair_all(reconcile_ended_runs, point="tick.reconcile_ended_runs")
+                if now - looked_back >= _OUTCOMES_SECONDS:
+                    _repair_all(reconcile_outcomes, point="tick.reconcile_ended_runs")
                     looked_back = now
                 if now - tidied >= _TIDY_SECONDS:
                     with transaction(point="tick.tidy") as session:

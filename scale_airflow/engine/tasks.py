@@ -62,11 +62,10 @@ class JobTaskState:
     """The task of a job, of which Airflow believes something else than Scale.
 
     :param task_changed: when Airflow last changed it.
-    :param run_queued: when its run was last queued; a clear queues it anew.
+    :param run_queued: when its run, if that is not over, was last queued; a clear queues it anew.
     """
 
     job_id: int
-    run_state: str
     task_instance_id: UUID
     task_state: str | None
     task_changed: datetime | None
@@ -217,54 +216,48 @@ def apart_in_live_runs(session: Session, jobs: FromClause) -> list[JobTaskState]
         and_(status == "COMPLETED", or_(starts, state.in_(sorted(GIVEN_UP)))),
         and_(status.in_(["PENDING", "QUEUED"]), starts, TaskInstance.priority_weight != jobs.c.weight),
     )
-    return _apart(session, jobs, DagRun._state.in_([DagRunState.QUEUED, DagRunState.RUNNING]), is_apart)
+    return _apart(session, jobs, is_apart, DagRun._state.in_([DagRunState.QUEUED, DagRunState.RUNNING]))
 
 
-def apart_in_ended_runs(session: Session, jobs: FromClause) -> list[JobTaskState]:
-    """Return the tasks of runs that are over that did not end as Scale's jobs did.
+def apart_in_any_run(session: Session, jobs: FromClause) -> list[JobTaskState]:
+    """Return the tasks that did not end as Scale's jobs did, also of runs that are over.
 
     Scale's jobs outlive Airflow's runs: those whose run was deleted are not in the answer.
 
     :param jobs: as for :func:`apart_in_live_runs`.
     """
-    from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
-    from airflow.utils.state import DagRunState
     from sqlalchemy import and_
 
-    is_over = DagRun._state.in_([DagRunState.SUCCESS, DagRunState.FAILED])
     status, state = jobs.c.status, TaskInstance.state
-    # Two queries: each begins at the few jobs, or the few tasks, that came to nothing.
+    # Two queries: each begins at the few jobs, or the few tasks, that came to nothing. Asking for the state
+    # of their runs as well would read all runs there ever were.
     return [
-        *_apart(
-            session,
-            jobs,
-            is_over,
-            and_(status.in_(["FAILED", "CANCELED", "BLOCKED"]), state == "success"),
-        ),
-        *_apart(session, jobs, is_over, and_(status == "COMPLETED", state.in_(sorted(GIVEN_UP)))),
+        *_apart(session, jobs, and_(status.in_(["FAILED", "CANCELED", "BLOCKED"]), state == "success")),
+        *_apart(session, jobs, and_(status == "COMPLETED", state.in_(sorted(GIVEN_UP)))),
     ]
 
 
 def _apart(
-    session: Session, jobs: FromClause, of_runs: ColumnElement[bool], is_apart: ColumnElement[bool]
+    session: Session,
+    jobs: FromClause,
+    is_apart: ColumnElement[bool],
+    of_runs: ColumnElement[bool] | None = None,
 ) -> list[JobTaskState]:
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
-    from sqlalchemy import and_, select
+    from sqlalchemy import and_, null, select
 
     asked = jobs.c
-    rows = session.execute(
+    query = (
         select(
             asked.job_id,
-            DagRun._state,
             TaskInstance.id,
             TaskInstance.state,
             TaskInstance.updated_at,
-            DagRun.queued_at,
+            null() if of_runs is None else DagRun.queued_at,
         )
         .select_from(jobs)
-        .join(DagRun, and_(DagRun.dag_id == asked.dag_id, DagRun.run_id == asked.run_id))
         .join(
             TaskInstance,
             and_(
@@ -274,12 +267,15 @@ def _apart(
                 TaskInstance.map_index == -1,
             ),
         )
-        .where(of_runs, is_apart)
+        .where(is_apart)
         .order_by(asked.job_id)
     )
+    if of_runs is not None:
+        of_same = and_(DagRun.dag_id == asked.dag_id, DagRun.run_id == asked.run_id)
+        query = query.join(DagRun, of_same).where(of_runs)
     return [
-        JobTaskState(row[0], str(row[1]), row[2], None if row[3] is None else str(row[3]), *row[4:])
-        for row in rows
+        JobTaskState(row[0], row[1], None if row[2] is None else str(row[2]), row[3], row[4])
+        for row in session.execute(query)
     ]
 
 

@@ -56,15 +56,15 @@ def reconcile(session: Session) -> int:
     return repaired
 
 
-def reconcile_ended_runs(session: Session) -> int:
+def reconcile_outcomes(session: Session) -> int:
     """Compare what came to nothing, in Scale or in Airflow, also in runs that are over; repair.
 
-    It reads more than :func:`reconcile`, so it need not be done as often.
+    It reads all that ever came to nothing, so it is not done as often as :func:`reconcile`.
 
     :returns: as :func:`reconcile`.
     """
-    apart = [state.job_id for state in tasks.apart_in_ended_runs(session, _jobs_in_airflow())]
-    repaired = _each(session, apart, _repair_ended_task, BATCH)
+    apart = [state.job_id for state in tasks.apart_in_any_run(session, _jobs_in_airflow())]
+    repaired = _each(session, apart, _repair_outcome, BATCH)
     _sign(session, repaired)
     return repaired
 
@@ -252,11 +252,11 @@ def _repair_live_task(session: Session, job_id: int) -> bool:
     return False
 
 
-def _repair_ended_task(session: Session, job_id: int) -> bool:
+def _repair_outcome(session: Session, job_id: int) -> bool:
     job = try_lock_job(session, job_id)
     if job is None:
         return False
-    for state in tasks.apart_in_ended_runs(session, _jobs_in_airflow(job_id)):
+    for state in tasks.apart_in_any_run(session, _jobs_in_airflow(job_id)):
         if job.status == "COMPLETED":
             return _repair_completed(session, job, state)
         return _deny_success(session, job, state)

@@ -22,7 +22,7 @@ from scale_airflow.services.errors import create_error
 from scale_airflow.services.events import user_event
 from scale_airflow.services.installation import BUILT_IN_ERRORS
 from scale_airflow.services.queue import queue_job
-from scale_airflow.services.reconcile import reconcile, reconcile_ended_runs
+from scale_airflow.services.reconcile import reconcile, reconcile_outcomes
 from scale_airflow.services.requeue import requeue_jobs
 from scale_airflow.services.work_lists import JobFilter
 from scale_airflow.store.models import ErrorModel, Job, JobExecution, Node
@@ -181,7 +181,7 @@ def fails(world: World, hand: AirflowHand, row: Row, job: Job) -> str:
     else:
         world.set_task_state(job, "failed")
     hand.time_passes()
-    repaired = reconcile(world.session) + reconcile_ended_runs(world.session)
+    repaired = reconcile(world.session) + reconcile_outcomes(world.session)
     world.session.commit()
     found, task = world.reload(job), world.task(job)
     wanted = ("QUEUED", "up_for_retry") if decision == "retry" else ("FAILED", "failed")

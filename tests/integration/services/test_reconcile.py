@@ -22,7 +22,7 @@ from scale_airflow.services.checks import check_repairs
 from scale_airflow.services.events import user_event
 from scale_airflow.services.jobs import cancel_job
 from scale_airflow.services.queue import queue_job, queue_recipe
-from scale_airflow.services.reconcile import reconcile, reconcile_ended_runs
+from scale_airflow.services.reconcile import reconcile, reconcile_outcomes
 from scale_airflow.services.requeue import requeue_jobs
 from scale_airflow.services.work_lists import JobFilter
 from scale_airflow.store.models import Job, QueueEntry, Recipe, Repair, ScaleFile, utcnow
@@ -84,10 +84,10 @@ def chain(world: World, *, dispatched: bool = True, **fields: Any) -> dict[str, 
 def look(world: World, hand: AirflowHand) -> int:
     """A minute later, at the latest."""
     hand.time_passes()
-    repaired = reconcile(world.session) + reconcile_ended_runs(world.session)
+    repaired = reconcile(world.session) + reconcile_outcomes(world.session)
     world.session.commit()
     hand.time_passes()
-    assert reconcile(world.session) + reconcile_ended_runs(world.session) == 0, "one look repairs it all"
+    assert reconcile(world.session) + reconcile_outcomes(world.session) == 0, "one look repairs it all"
     world.session.commit()
     return repaired
 
