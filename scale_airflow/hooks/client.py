@@ -159,6 +159,17 @@ class RuntimeClient(ScaleClient):
         answer = self.request("POST", "/runtime/reserve/", body=request.to_dict(), repeatable=True)
         return _read(ReserveAnswer, answer)
 
+    def places(self) -> dict[str, dict[str, Any]]:
+        """Return the configurations of ``workspaces`` and ``strikes`` by name, for a look at a host's mounts.
+
+        :raises ScaleApiError: if the server can't be reached or refuses, or answers something else.
+        """
+        answer = self.get("/runtime/places/")
+        kinds = ("workspaces", "strikes")
+        if not isinstance(answer, dict) or not all(isinstance(answer.get(kind), dict) for kind in kinds):
+            raise ScaleApiError("The API server answers something else than directories: is it Scale's?")
+        return {kind: answer[kind] for kind in kinds}
+
     def execution(self, execution_id: int, token: str) -> ExecutionClient:
         """Return the client that speaks for one execution."""
         return ExecutionClient(self, execution_id, token)

@@ -5,48 +5,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import column, func, select, table, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from scale_airflow.config import CONNECTION_ID, Settings, settings
-from scale_airflow.definitions.strike_configuration import StrikeConfiguration
 from scale_airflow.engine.bundle_row import configured_bundle
 from scale_airflow.engine.connections import stored_connection
 from scale_airflow.engine.health import component_health
-from scale_airflow.errors import InstallationError, InvalidDocument, WorkspaceError
+from scale_airflow.errors import InstallationError
 from scale_airflow.services import file_duties, repairs
+from scale_airflow.services.findings import Finding, Level
 from scale_airflow.services.installation import BUILT_IN_ERRORS, CONNECTION_TYPE, missing_tables
-from scale_airflow.store.models import ErrorModel, JobType, Node, Scheduler, Strike, Workspace, utcnow
+from scale_airflow.services.storage_checks import check_places, places_of
+from scale_airflow.store.models import ErrorModel, JobType, Node, Scheduler, utcnow
 from scale_airflow.store.session import require_postgresql
-from scale_airflow.workspaces.mounts import broker_for, local_directory, resolve
 
 OLDEST_POSTGRESQL = 13
 _SKEW_WARNING = timedelta(seconds=2)
 _SKEW_ERROR = timedelta(seconds=30)
 _SILENCE = timedelta(seconds=60)
 _DAY = timedelta(days=1)
-
-Level = Literal["ok", "warning", "error"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found. ``error``: jobs will not run right; ``warning``: some may not, or not well.
-
-    :param subject: what was looked at, e.g. ``"database"``.
-    :param remedy: what to do; empty where all is well.
-    """
-
-    level: Level
-    subject: str
-    problem: str
-    remedy: str = ""
 
 
 def check_installation(session: Session) -> list[Finding]:
@@ -275,26 +258,7 @@ def _not_writable(directory: Path) -> str | None:
 
 def check_storage(session: Session, current: Settings) -> list[Finding]:
     """Each active workspace's and Strike process's directory is there, and allowed."""
-    found = []
-    remedy = "Mount it, name where it is in [scale] mounts, or add it to [scale] allowed_roots."
-    for workspace in session.scalars(select(Workspace).where(Workspace.is_active).order_by(Workspace.name)):
-        subject = f"workspace {workspace.name}"
-        try:
-            broker_for(workspace.json_config, mounts=current.mounts, allowed_roots=current.allowed_roots)
-        except (WorkspaceError, InvalidDocument) as error:
-            found.append(Finding("warning", subject, str(error), remedy))
-        else:
-            found.append(Finding("ok", subject, "Its directory is there."))
-    for strike in session.scalars(select(Strike).where(Strike.is_active).order_by(Strike.name)):
-        subject = f"Strike process {strike.name}"
-        try:
-            place = StrikeConfiguration.parse(strike.configuration).mount
-            resolve(local_directory(place, current.mounts), current.allowed_roots)
-        except (WorkspaceError, InvalidDocument) as error:
-            found.append(Finding("warning", subject, str(error), remedy))
-        else:
-            found.append(Finding("ok", subject, "Its directory is there."))
-    return found
+    return check_places(places_of(session), current)
 
 
 def check_processes(session: Session) -> list[Finding]:

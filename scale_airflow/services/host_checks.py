@@ -15,14 +15,15 @@ from typing import Any
 from scale_airflow.config import CONNECTION_ID, Settings, settings
 from scale_airflow.errors import InstallationError, ScaleApiError
 from scale_airflow.execution import host
-from scale_airflow.services.checks import Finding, check_directories
+from scale_airflow.services.checks import check_directories
+from scale_airflow.services.findings import Finding
+from scale_airflow.services.storage_checks import check_places
 
 #: Docker 20.10: what the containers of jobs are asked for is known from then on.
 OLDEST_ENGINE_API = (1, 41)
 _LITTLE_DISK_MIB = 1024
 _SKEW = timedelta(seconds=5)
 _MIB = 1 << 20
-_NOT_READ = (1 << 53) - 1
 
 
 def check_host(current: Settings | None = None) -> list[Finding]:
@@ -168,7 +169,7 @@ def _probe(work_dir: Path) -> Iterator[Path]:
 
 
 def check_server(current: Settings) -> list[Finding]:
-    """The API server answers, takes the connection's secret, and has the same time as this host."""
+    """The API server answers and takes the secret; its time and its directories are this host's too."""
     subject = f"connection {current.connection_id}"
     variable = f"AIRFLOW_CONN_{CONNECTION_ID.upper()}"
     try:
@@ -181,7 +182,7 @@ def check_server(current: Settings) -> list[Finding]:
         before = datetime.now(timezone.utc)
         there = client.clock()
         after = datetime.now(timezone.utc)
-        client.get("/runtime/dag-files/", after=_NOT_READ)
+        places = client.places()
     except ScaleApiError as error:
         remedy = "Correct the host of the connection: the API server's address as this host reaches it."
         if error.status in (401, 403):
@@ -192,7 +193,7 @@ def check_server(current: Settings) -> list[Finding]:
     found = [Finding("ok", subject, "The API server answers and takes the secret.")]
     if there is not None:
         found.append(_skew(there, before, after))
-    return found
+    return [*found, *check_places(places, current)]
 
 
 def _skew(there: datetime, before: datetime, after: datetime) -> Finding:

@@ -29,7 +29,7 @@ from scale_airflow.execution.order import (
     LogChunk,
     NodeBeat,
 )
-from scale_airflow.services import claims, dag_files, executions, logs, nodes
+from scale_airflow.services import claims, dag_files, executions, logs, nodes, storage_checks
 from scale_airflow.store.session import transaction
 
 router = APIRouter(prefix="/runtime", tags=["Runtime"], include_in_schema=False)
@@ -101,6 +101,13 @@ def node_beat(body: Body) -> Reply:
     with transaction(point="runtime.node_beat") as session:
         answer = nodes.beat(session, report, settings())
     return Reply(answer.to_dict())
+
+
+@router.get("/places/", dependencies=_SECRET)
+def list_places() -> Reply:
+    """List the directories of workspaces and Strike processes, which a worker's host should have."""
+    with transaction() as session:
+        return Reply(storage_checks.places_of(session))
 
 
 @router.get("/dag-files/", dependencies=_SECRET)

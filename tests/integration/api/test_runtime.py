@@ -154,3 +154,14 @@ def test_workers_elsewhere_fetch_generated_files(
     assert client.get(f"{API}/dag-files/?after={listed[0]['id']}", headers=secret).json() == {"files": []}
     assert client.get(f"{API}/dag-files/nothing.py", headers=secret).status_code == 404
     assert client.get(f"{API}/dag-files/", headers={}).status_code == 401
+
+
+def test_a_workers_host_learns_which_directories_it_should_have(
+    client: httpx.Client, world: World, secret: dict[str, str], admin: dict[str, str]
+) -> None:
+    assert client.get(f"{API}/places/").status_code == 401
+    assert client.get(f"{API}/places/", headers=admin).status_code == 403
+    answer = client.get(f"{API}/places/", headers=secret).json()
+    assert set(answer["workspaces"]) == {"raw", "products"}
+    assert answer["workspaces"]["raw"]["broker"]["type"] == "host"
+    assert answer["strikes"] == {}

@@ -22,7 +22,7 @@ def test_the_command_needs_no_database(
     with fake_runtime() as server:
         connection = {"conn_type": "scale", "host": server.url, "password": "the-secret"}
         monkeypatch.setenv("AIRFLOW_CONN_SCALE_DEFAULT", json.dumps(connection))
-        server.script["/runtime/dag-files/"] = (200, {"files": []})
+        server.script["/runtime/places/"] = (200, {"workspaces": {}, "strikes": {}})
         outcome = scale("check", "--worker")
     assert outcome.code == 0, outcome.out + outcome.err
     assert "ok: connection scale_default: The API server answers and takes the secret." in outcome.out

@@ -30,7 +30,7 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRuntime]:
     with fake_runtime() as server:
         connection = {"conn_type": "scale", "host": server.url, "password": "the-secret"}
         monkeypatch.setenv("AIRFLOW_CONN_SCALE_DEFAULT", json.dumps(connection))
-        server.script["/runtime/dag-files/"] = (200, {"files": []})
+        server.script["/runtime/places/"] = (200, {"workspaces": {}, "strikes": {}})
         server.script["/version/"] = (401, {"detail": "no"})
         yield server
 
@@ -82,9 +82,31 @@ def test_a_backend_that_can_not_run(tmp_path: Path) -> None:
 
 
 def test_a_secret_that_was_rotated(configured: Settings, runtime: FakeRuntime) -> None:
-    runtime.script["/runtime/dag-files/"] = (401, {"detail": "no"})
+    runtime.script["/runtime/places/"] = (401, {"detail": "no"})
     found = only(host_checks.check_server(configured))
     assert (found.level, "rotate-secret" in found.remedy) == ("error", True)
+
+
+def test_the_directories_of_workspaces(configured: Settings, runtime: FakeRuntime, tmp_path: Path) -> None:
+    (root,) = configured.allowed_roots
+    (root / "here").mkdir(parents=True)
+    workspaces = {
+        name: {"version": "1.0", "broker": {"type": "host", "path": str(path)}}
+        for name, path in {"here": root / "here", "away": root / "away", "open": "/usr"}.items()
+    }
+    strike = {"version": "1.0", "mount": str(root / "drop"), "transfer_suffix": "_tmp"}
+    strike["files_to_ingest"] = [{"filename_regex": ".*", "workspace_path": "x", "workspace_name": "here"}]
+    answer = {"workspaces": workspaces, "strikes": {"drop": strike}}
+    runtime.script["/runtime/places/"] = (200, answer)
+    found = {each.subject: each for each in host_checks.check_server(configured)}
+    assert found["workspace here"].level == "ok"
+    for subject in ("workspace away", "workspace open", "Strike process drop"):
+        assert (found[subject].level, "allowed_roots" in found[subject].remedy) == ("warning", True)
+
+
+def test_a_server_that_is_another(configured: Settings, runtime: FakeRuntime) -> None:
+    runtime.script["/runtime/places/"] = (200, ["hello"])
+    assert "is it Scale's?" in only(host_checks.check_server(configured)).problem
 
 
 def test_a_server_elsewhere(configured: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +130,7 @@ def test_the_clock(
         return (datetime.now(timezone.utc) + timedelta(seconds=seconds)).replace(microsecond=0)
 
     monkeypatch.setattr(RuntimeClient, "clock", clock)
-    _, found = host_checks.check_server(configured)
+    found = host_checks.check_server(configured)[1]
     assert found.subject == "clock"
     assert found.level == ("ok" if what is None else "error")
     assert what is None or f"{what} the API server" in found.problem
