@@ -94,7 +94,13 @@ class DiskWatch:
 
         :raises ExecutionFailure: (``filesystem-io``) if it takes more than it may.
         """
-        used = self._scratch.used_mib() + self._written_beside()
+        used, complete = self._scratch.measure()
+        if not complete:
+            raise ExecutionFailure(
+                "The job nests folders so deep that the disk it takes can't be measured: a path may have at "
+                "most 4096 bytes."
+            )
+        used += self._written_beside()
         if used > self._limit:
             raise ExecutionFailure(
                 f"The job takes {used:.0f} MiB of disk: it was given {self._given:.0f} MiB, and at most "

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from scale_airflow import crash_points
 from scale_airflow.errors import ExecutionFailure, ScaleError, WorkspaceError
+from scale_airflow.execution import trees
 from scale_airflow.execution.order import ExecutionOrder, FileRef, OrderInput
 from scale_airflow.workspaces.broker import Broker
 from scale_airflow.workspaces.confined import split
@@ -97,9 +98,8 @@ class Scratch:
         """
         for folder in (self.inputs, self.outputs):
             if folder.exists():
-                _open_up(folder)
                 crash_points.reach("scratch.clear.before")
-                shutil.rmtree(folder)
+                trees.remove(folder)
                 crash_points.reach("scratch.clear.after")
 
     def remove(self) -> None:
@@ -110,14 +110,18 @@ class Scratch:
         if self.root.is_symlink():
             self.root.unlink()
         elif self.root.exists():
-            _open_up(self.root)
             crash_points.reach("scratch.remove.before")
-            shutil.rmtree(self.root)
+            trees.remove(self.root)
             crash_points.reach("scratch.remove.after")
 
     def used_mib(self) -> float:
         """Return how much disk the job's outputs take, holes not counted."""
-        return _used_bytes(self.outputs) / _MIB
+        return self.measure()[0]
+
+    def measure(self) -> tuple[float, bool]:
+        """Return the same, and whether all of it could be seen (see :func:`trees.used_bytes`)."""
+        used, complete = trees.used_bytes(self.outputs)
+        return used / _MIB, complete
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,25 +249,3 @@ def check_disk(scratch: Scratch, disk_mib: float) -> None:
             f"The job needs {disk_mib:.0f} MiB of disk, and {scratch.work_dir} has {free:.0f} MiB left.",
             error_name="filesystem-io",
         )
-
-
-def _used_bytes(folder: Path) -> int:
-    used = 0
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                used += entry.stat(follow_symlinks=False).st_blocks * 512
-                if entry.is_dir(follow_symlinks=False):
-                    used += _used_bytes(Path(entry.path))
-    except OSError:
-        return used  # the job itself removes files meanwhile
-    return used
-
-
-def _open_up(folder: Path) -> None:
-    """Give back to ourselves the directories that a job has closed, so that they can be removed."""
-    for path, folders, _ in os.walk(folder):
-        for name in folders:
-            below = os.path.join(path, name)
-            if not os.path.islink(below) and not os.access(below, os.R_OK | os.W_OK | os.X_OK):
-                os.chmod(below, 0o700)
