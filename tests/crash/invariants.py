@@ -504,7 +504,7 @@ def _runs(world: World) -> Iterator[str | int]:
         if state not in wanted.get(job["status"], ()):
             yield f"Job {job['id']} is {job['status']}, its task {state}"
     yield from (f"Airflow's run {run[1]} of {run[0]} belongs to nothing" for run in runs if run not in owners)
-    yield from (f"{owner} has no run in Airflow" for owner in sorted(owners) if owner not in runs)
+    yield from (f"Airflow has no run {owner[1]} of {owner[0]}" for owner in owners if owner not in runs)
     yield from (
         f"Airflow's run {run[1]} is {state}"
         for run, state in runs.items()

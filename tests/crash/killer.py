@@ -31,7 +31,7 @@ _RARE_FOR = 60.0
 _GIVEN_UP_AFTER = 2
 """How often a point is armed in vain before others go before it for good."""
 
-_MOST_PATIENCE = 12.0
+_MOST_PATIENCE = 8.0
 """Seconds after which something is killed again even though nothing was done since."""
 
 _WEIGHTS = {

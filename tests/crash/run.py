@@ -131,7 +131,7 @@ def _settle(look: Callable[[], list[Finding]], patience: float, tell: Tell) -> l
     while True:
         try:
             found = look()
-        except (psycopg2.Error, requests.RequestException, OSError) as error:
+        except (psycopg2.Error, requests.RequestException, OSError, LookupError) as error:
             found = [Finding("It can be looked at", 1, [repr(error)])]
         wrong = sum(len(each.wrong) for each in found)
         if wrong != last:
