@@ -157,7 +157,7 @@ def dag_of(scale: Scale, prefix: str) -> str:
     """Return the id of the only DAG whose id begins so."""
     (found,) = (
         dag["dag_id"]
-        for dag in scale.client.airflow("GET", "dags", params={"limit": 100})["dags"]
+        for dag in scale.client.airflow("GET", "dags", params={"dag_id_pattern": prefix})["dags"]
         if dag["dag_id"].startswith(prefix)
     )
     return str(found)
