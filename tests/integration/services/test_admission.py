@@ -41,6 +41,10 @@ OVERBOOKED = text(
 @pytest.fixture
 def world(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("AIRFLOW__SCALE__ALLOWED_ROOTS", str(tmp_path))
+    # However slow the machine is, nobody falls silent while a test goes on.
+    monkeypatch.setenv("AIRFLOW__SCALE__AGENT_BEAT_INTERVAL", "60")
+    for name in ("room._ASKS_AGAIN", "room.RESERVATION", "admission._SENT_AGAIN"):
+        monkeypatch.setattr(f"scale_airflow.services.{name}", timedelta(hours=1))
     made = World(session)
     made.install(tmp_path)
     return made
@@ -328,7 +332,7 @@ def test_a_job_on_a_node_that_takes_nothing_moves_to_another(world: World) -> No
     assert "paused" in str(world.claim(job).reason)
     assert not asks(world, job).ready, "not at once again"
     assert overbooked(world.session) == []
-    world.session.execute(update(JobExecution).values(asked=JobExecution.asked - timedelta(seconds=31)))
+    world.session.execute(update(JobExecution).values(asked=JobExecution.asked - timedelta(minutes=61)))
     world.session.commit()
     assert asks(world, job).ready
     assert world.claim(job, **HOSTS[1]).answer == "go"
@@ -349,7 +353,7 @@ def test_room_that_is_reserved_elsewhere_is_given_back(world: World) -> None:
 
 def test_a_task_that_waited_finds_its_node_though_the_agent_has_a_new_id(world: World) -> None:
     (job,) = dispatched(world, plain(world, "one"), 1)
-    world.session.execute(update(Node).values(last_offer=utcnow() - timedelta(minutes=1)))
+    world.session.execute(update(Node).values(last_offer=utcnow() - timedelta(hours=1)))
     world.session.commit()
     assert "offline" in str(world.claim(job).reason)
     world.beat(agent="agent-new")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ from scale_airflow.api_plugin.tick import _sign
 from scale_airflow.services import dispatch
 from scale_airflow.services.events import user_event
 from scale_airflow.services.housekeeping import hide_old_revisions, show_cleared_revisions
+from scale_airflow.services.jobs import cancel_job
 from scale_airflow.services.queue import queue_job, queue_recipe, queue_status
 from scale_airflow.services.reconcile import reconcile
+from scale_airflow.services.requeue import requeue_jobs
+from scale_airflow.services.work_lists import JobFilter
 from scale_airflow.store.models import Job, JobExecution, JobType, Node, QueueEntry, Recipe, RecipeType
 
 MANY = 100_000
@@ -28,6 +32,10 @@ FEW = 1500
 @pytest.fixture
 def world(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("AIRFLOW__SCALE__ALLOWED_ROOTS", str(tmp_path))
+    # However slow the machine is, nobody falls silent while a test goes on.
+    monkeypatch.setenv("AIRFLOW__SCALE__AGENT_BEAT_INTERVAL", "60")
+    for name in ("_ASKS_AGAIN", "RESERVATION"):
+        monkeypatch.setattr(f"scale_airflow.services.room.{name}", timedelta(hours=1))
     made = World(session)
     made.install(tmp_path)
     return made
@@ -219,6 +227,20 @@ def test_an_urgent_job_waits_for_one_window_at_most(world: World, window: int) -
         if dispatched(world, other) == [True] and world.reload(other).status == "QUEUED":
             assert world.claim(other).answer == "wait", "whoever asks first"
     assert world.claim(urgent).answer == "go"
+
+
+def test_a_requeue_with_another_priority_changes_the_order(world: World, window: int) -> None:
+    job_type = plain(world, "one")
+    jobs = [queue(world, job_type) for _ in range(window + 3)]
+    world.dispatch()
+    *_, last = jobs
+    cancel_job(world.session, last.id)
+    requeue_jobs(world.session, JobFilter(job_ids=[last.id]), priority=1)
+    world.session.commit()
+    world.run(jobs[0])
+    assert world.dispatch() == 1
+    assert dispatched(world, *jobs[window:]) == [False, False, True]
+    assert world.task(last).priority_weight > world.task(jobs[1]).priority_weight
 
 
 def order_of(world: World, job: Job) -> Any:
