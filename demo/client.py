@@ -7,7 +7,8 @@ from typing import Any
 
 import requests
 
-TIMEOUT = 30
+# Patient: on a busy machine even a small request may wait for its turn.
+TIMEOUT = 120
 HEALTHY = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
 
