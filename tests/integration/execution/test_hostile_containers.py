@@ -71,7 +71,7 @@ setsid sleep 600 "$1" &
 def test_daemons_die_with_their_container(bench: Bench, runtime: FakeRuntime, ending: str) -> None:
     mark = str(bench.root / "work" / "job_exe_7" / "outputs")
     order = bench.order(
-        f"{DAEMON}\n{ending}", arguments="${job_output_dir}", timeout=3 if "sleep" in ending else 60
+        f"{DAEMON}\n{ending}", arguments="${job_output_dir}", timeout=3 if "sleep" in ending else 600
     )
     bench.run(order)
     assert len(runtime.bodies("/complete/")) == (ending == "exit 0")

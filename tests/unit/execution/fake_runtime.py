@@ -206,7 +206,7 @@ def make_order(root: Path, command: str, arguments: str = "", **changes: Any) ->
             ),
         ),
         "output_path": "jobs/my job/1.0/2026/01/02/job_exe_7",
-        "timeout": 60,
+        "timeout": 600,
         "cpus": 1.0,
         "mem_mib": 512.0,
         "disk_mib": 1.0,
