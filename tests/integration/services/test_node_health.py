@@ -20,6 +20,8 @@ from scale_airflow.store.models import Job, JobExecution, Node, utcnow
 @pytest.fixture
 def world(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("AIRFLOW__SCALE__ALLOWED_ROOTS", str(tmp_path))
+    # However slow the machine is, the node does not fall silent while a test goes on.
+    monkeypatch.setenv("AIRFLOW__SCALE__AGENT_BEAT_INTERVAL", "60")
     monkeypatch.setenv("AIRFLOW__SCALE__MAX_NODE_ERRORS", "2")
     made = World(session)
     made.install(tmp_path)
