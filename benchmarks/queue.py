@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How long a job waits, how many run in a second, and what 100,000 waiting jobs cost, on PostgreSQL.
 
-``python benchmarks/queue.py [--waiting N] [--pairs N] [--quick]``
+``python benchmarks/queue.py [--waiting N] [--pairs N] [--parts PART …] [--quick]``
 
 All on one Airflow (LocalExecutor, FAB, PostgreSQL); jobs run as processes.
 
@@ -30,7 +30,7 @@ import argparse
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ SIDES = Path(__file__).with_name("queue_sides")
 NAMES = SCALE, BARE = "scale-airflow", "bare Airflow task"
 STATES = REST, FULL = "empty queue", "full queue"
 WINDOW = 128
+PARTS = LATENCY, THROUGHPUT, URGENT = "latency", "throughput", "urgent"
 _JOB = """\
 #!/bin/sh
 date +%s%N > "$1.new" && mv "$1.new" "$1"
@@ -83,6 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--waiting", type=int, default=100_000, help="jobs that wait (100000)")
     parser.add_argument("--pairs", type=int, default=12, help="turns of each of two phases a state (12)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="of it (all)")
     parser.add_argument(
         "--quick", action="store_true", help="small numbers: to see that it works, not how fast"
     )
@@ -96,7 +98,7 @@ def main() -> None:
     with running_installation(
         [SIDES / "bare.py"], scale={"dispatch_window": str(WINDOW)}, options=options
     ) as running:
-        findings = Bench(running, sizes).run()
+        findings = Bench(running, sizes).run(arguments.parts)
     _report(findings, sizes, parallelism)
 
 
@@ -119,31 +121,34 @@ class Bench:
         running.wait_for_dag("bare")
         self.number = 0
 
-    def run(self) -> Findings:
-        """Measure everything, one thing after the other."""
-        for _ in range(1 if self.sizes.pairs < 5 else 3):
+    def run(self, parts: Collection[str]) -> Findings:
+        """Measure one thing after the other."""
+        for _ in range(2):  # for what is slow the first time
             self._pair()
-        for phase in range(self.sizes.phases):
-            for state in STATES:
-                if state == FULL:
-                    self._fill(self.waiting)
-                self._observe(state, phase)
-                if state == FULL:
-                    self._empty()
-        self._throughput()
-        self._overtake()
+        if LATENCY in parts:
+            for phase in range(self.sizes.phases):
+                self._observe(REST, phase)
+                self._fill(self.waiting)
+                self._observe(FULL, phase)
+                self._empty()
+        if THROUGHPUT in parts:
+            self._throughput()
+        if URGENT in parts:
+            self._overtake()
         return self.findings
 
     # -- with an empty and a full queue ----------------------------------------------------------------------
     def _observe(self, state: str, phase: int) -> None:
-        print(f"{state}, phase {phase + 1}: latencies", flush=True)
-        for _ in range(self.sizes.pairs):
-            for name, seconds in self._pair().items():
+        print(f"{state}, phase {phase + 1}", flush=True)
+        for number in range(self.sizes.pairs):
+            pair = self._pair()
+            told = ", ".join(f"{name} {pair[name]:.2f} s" for name in NAMES)
+            print(f"turn {number + 1} of {self.sizes.pairs}: {told}", flush=True)
+            for name, seconds in pair.items():
                 self.findings.latencies[state][name].append(seconds)
         # What an administrator looks at, so that this, too, is in the memory of both states.
         self.running.client.get("queue/status/")
         self.running.client.get("jobs/", status="QUEUED", page_size=100)
-        print(f"{state}, phase {phase + 1}: nothing to do", flush=True)
         log = self.running.installation.logs / "scheduler.log"
         before = log.stat().st_size
         time.sleep(self.sizes.idle)
@@ -222,8 +227,9 @@ class Bench:
     def _throughput(self) -> None:
         for number in range(self.sizes.batches):
             for name in NAMES if number % 2 else reversed(NAMES):
-                print(f"batch {number + 1} of {self.sizes.batches}: {name}", flush=True)
-                self.findings.rates[name].append(self._rate(name))
+                rate = self._rate(name)
+                print(f"batch {number + 1} of {self.sizes.batches}: {name}, {rate:.2f}/s", flush=True)
+                self.findings.rates[name].append(rate)
 
     def _rate(self, name: str) -> float:
         """Return how many of a batch ran in a second."""
@@ -255,8 +261,8 @@ class Bench:
         running = "SELECT count(*) FROM scale_job WHERE job_type_id = %s AND dispatched IS NOT NULL"
         wait_for(lambda: self.running.query(running, self.trivial)[0][0] >= WINDOW, "full window", pause=0.2)
         for number in range(self.sizes.urgent):
-            print(f"urgent job {number + 1} of {self.sizes.urgent}", flush=True)
-            self.findings.urgent_seconds.append(self._queue_job(self.urgent))
+            seconds = self._queue_job(self.urgent)
+            self.findings.urgent_seconds.append(seconds)
             ((overtaken,),) = self.running.query(
                 """
                 SELECT count(*) FROM scale_job o, scale_job u
@@ -267,10 +273,40 @@ class Bench:
                 self.trivial,
             )
             self.findings.overtaken.append(overtaken)
+            print(f"urgent job {number + 1}: {seconds:.2f} s, {overtaken} others started", flush=True)
 
 
 def _report(found: Findings, sizes: Sizes, parallelism: int) -> None:
-    latencies = {
+    """Print what was measured, and its ratios."""
+    waiting = f"{sizes.waiting} waiting"
+    figures: dict[str, dict[str, Any]] = {}
+    ratios: dict[str, Ratio] = {}
+    if found.loops[REST]:
+        _report_states(found, waiting, figures, ratios)
+    if found.rates[SCALE]:
+        figures[f"tasks per second, {parallelism} at once"] = {
+            name: statistics.median(found.rates[name]) for name in NAMES
+        }
+        rate = _median_ratio(found.rates[SCALE], found.rates[BARE])
+        ratios["trivial jobs per second, of trivial Airflow tasks"] = Ratio(rate, 0.8, "higher")
+    if found.overtaken:
+        figures[f"the urgent job behind {sizes.waiting}"] = {
+            "jobs that started before it, at most": max(found.overtaken),
+            "seconds to its first line, median": statistics.median(found.urgent_seconds),
+        }
+        ratios["jobs that start before an urgent one, of a dispatch window"] = Ratio(
+            max(found.overtaken) / WINDOW, 1.0, "lower"
+        )
+    for title, values in figures.items():
+        print(f"\n{title[0].upper()}{title[1:]}:\n\n{_table(values)}")
+    finish("queue", ratios, **figures)
+
+
+def _report_states(
+    found: Findings, waiting: str, figures: dict[str, dict[str, Any]], ratios: dict[str, Ratio]
+) -> None:
+    """Add what was seen with an empty and with a full queue."""
+    figures["seconds from queueing to the first line"] = {
         f"{name}, {state}": {
             "median": statistics.median(found.latencies[state][name]),
             "p95": percentile(found.latencies[state][name], 95),
@@ -279,54 +315,20 @@ def _report(found: Findings, sizes: Sizes, parallelism: int) -> None:
         for name in NAMES
     }
     loops = {state: statistics.median(found.loops[state]) for state in STATES}
+    figures["milliseconds of the scheduler's loop with nothing to do, medians"] = loops
     memory = {
         service: {state: statistics.median(found.memory[state][service]) for state in STATES}
         for service in ("API server", "scheduler")
     }
-    rates = {name: statistics.median(found.rates[name]) for name in NAMES}
-    urgent = {
-        "jobs that started before it, at most": max(found.overtaken),
-        "seconds to its first line, median": statistics.median(found.urgent_seconds),
-    }
-    figures = (
-        ("Seconds from queueing to the first line", latencies, 2),
-        ("Milliseconds of the scheduler's loop with nothing to do, medians", loops, 2),
-        ("MiB of memory (PSS), with nothing to do", memory, 0),
-        (f"Tasks per second, {parallelism} at once", rates, 2),
-        (f"The urgent job behind {sizes.waiting}", urgent, 2),
-    )
-    for title, values, digits in figures:
-        print(f"\n{title}:\n\n{_table(values, digits)}")
-    finish(
-        "queue",
-        _ratios(found, sizes, loops, memory),
-        seconds_from_queueing_to_first_line=latencies,
-        milliseconds_of_the_idle_scheduler_s_loop=loops,
-        MiB_of_memory=memory,
-        tasks_per_second=rates,
-        the_urgent_job=urgent,
-    )
-
-
-def _ratios(
-    found: Findings, sizes: Sizes, loops: dict[str, float], memory: dict[str, dict[str, float]]
-) -> dict[str, Ratio]:
-    waiting = f"{sizes.waiting} waiting"
-    ratios = {}
+    figures["MiB of memory (PSS) with nothing to do"] = memory
     for state, when in ((REST, "at rest"), (FULL, waiting)):
         ours, bare = (found.latencies[state][name] for name in NAMES)
-        median = statistics.median(one / other for one, other in zip(ours, bare, strict=True))
-        ratios[f"queueing to first line, {when}, median, of a bare task's"] = Ratio(median, 1.5, "lower")
-        tail = percentile(ours, 95) / percentile(bare, 95)
-        ratios[f"queueing to first line, {when}, p95, of a bare task's"] = Ratio(tail, 1.5, "lower")
-    rate = statistics.median(
-        one / other for one, other in zip(found.rates[SCALE], found.rates[BARE], strict=True)
-    )
-    ratios["trivial jobs per second, of trivial Airflow tasks"] = Ratio(rate, 0.8, "higher")
-    overtaken = max(found.overtaken) / WINDOW
-    ratios[f"jobs that start before an urgent one behind {sizes.waiting}, of a dispatch window"] = Ratio(
-        overtaken, 1.0, "lower"
-    )
+        ratios[f"queueing to first line, {when}, median, of a bare task's"] = Ratio(
+            _median_ratio(ours, bare), 1.5, "lower"
+        )
+        ratios[f"queueing to first line, {when}, p95, of a bare task's"] = Ratio(
+            percentile(ours, 95) / percentile(bare, 95), 1.5, "lower"
+        )
     ratios[f"Airflow's scheduler loop, {waiting}, of an empty queue's"] = Ratio(
         loops[FULL] / loops[REST], 1.1, "lower"
     )
@@ -334,15 +336,18 @@ def _ratios(
         ratios[f"memory of the {service}, {waiting}, of an empty queue's"] = Ratio(
             by_state[FULL] / by_state[REST], 1.2, "lower"
         )
-    return ratios
 
 
-def _table(values: dict[str, Any], digits: int) -> str:
+def _median_ratio(ours: list[float], others: list[float]) -> float:
+    """Return the median of the ratios of the turns."""
+    return statistics.median(one / other for one, other in zip(ours, others, strict=True))
+
+
+def _table(values: dict[str, Any]) -> str:
     rows = {what: value if isinstance(value, dict) else {"": value} for what, value in values.items()}
     columns = list(next(iter(rows.values())))
     return table(
-        ("", *columns),
-        [(what, *(f"{row[column]:.{digits}f}" for column in columns)) for what, row in rows.items()],
+        ("", *columns), [(what, *(f"{row[column]:.4g}" for column in columns)) for what, row in rows.items()]
     )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -126,6 +127,7 @@ def running_installation(
     :param scale: options of ``[scale]``.
     :param options: further environment variables (``AIRFLOW__…``).
     """
+    signal.signal(signal.SIGTERM, _end)
     root = Path(tempfile.mkdtemp(prefix="scale-bench-"))
     root.chmod(0o711)
     port = next(port for port in iter(lambda: random.randrange(20_000, 32_000), None) if is_free(port))
@@ -160,6 +162,11 @@ def wait_for(look: Callable[[], T], what: str, *, pause: float = 0.05, patience:
             raise TimeoutError(f"After {patience:.0f} s there is still no {what}")
         time.sleep(pause)
     return found
+
+
+def _end(*_: object) -> None:
+    """Leave by way of what cleans up: nothing of the installation outlives the benchmark."""
+    sys.exit(128 + signal.SIGTERM)
 
 
 def _quiet(_: str) -> None:
