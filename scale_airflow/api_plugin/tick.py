@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import update
@@ -22,6 +23,7 @@ from scale_airflow.services.housekeeping import hide_old_revisions, show_cleared
 from scale_airflow.services.reconcile import BATCH as REPAIRS
 from scale_airflow.services.reconcile import reconcile, reconcile_outcomes
 from scale_airflow.services.repairs import prune
+from scale_airflow.services.system_clock import publish_rules, record_load
 from scale_airflow.store.listening import own_connection
 from scale_airflow.store.models import Scheduler, utcnow
 from scale_airflow.store.session import transaction
@@ -88,6 +90,7 @@ class Tick:
                 cursor.execute(f"LISTEN {CHANNEL}")
             log.info("Scale's tick runs in this process")
             reconciled = looked_back = tidied = float("-inf")
+            load_due: datetime | None = None
             while not self._stop.is_set():
                 found = settings()
                 _dispatch_all(found)
@@ -105,7 +108,10 @@ class Tick:
                     with transaction(point="tick.tidy") as session:
                         hide_old_revisions(session)
                         prune(session)
+                    _publish_own_rules()
                     tidied = now
+                if load_due is None or utcnow() >= load_due:
+                    load_due = _record_load()
                 self._wait_for_work(connection, found.tick_interval)
         finally:
             connection.close()
@@ -125,6 +131,26 @@ class Tick:
 def _sign(session: Session) -> None:
     """Note that the queue is looked at, for `airflow scale check`; no change of the scheduler's own state."""
     session.execute(update(Scheduler).values(last_tick=utcnow(), last_modified=Scheduler.last_modified))
+
+
+def _publish_own_rules() -> None:
+    """See to the DAG of Scale's own clock rule; what comes of it keeps nothing else from being done."""
+    try:
+        with transaction(point="tick.publish_rules") as session:
+            publish_rules(session)
+    except Exception:
+        log.exception("The DAG of daily metrics can't be published; it is tried again in a minute")
+
+
+def _record_load() -> datetime:
+    """Record the load if it is time for it; return when to look again, soon if it failed."""
+    soon = utcnow() + timedelta(seconds=_TIDY_SECONDS)
+    try:
+        with transaction(point="tick.record_load") as session:
+            return record_load(session) or soon
+    except Exception:
+        log.exception("The load can't be recorded; it is tried again in a minute")
+        return soon
 
 
 def _repair_all(look: Callable[[Session], int], *, point: str) -> None:

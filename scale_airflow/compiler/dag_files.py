@@ -126,6 +126,13 @@ def clock_dag_file(
     return DagFile.of(names.clock_dag_id(rule_id, name), source)
 
 
+def metrics_dag_file(rule_id: int, name: str, schedule: str, *, start: datetime) -> DagFile:
+    """Render the clock rule that has the metrics of each day worked out; parameters as for a clock rule."""
+    arguments = {"name": name, "rule_id": rule_id, "schedule": schedule, "start": start.isoformat()}
+    source = _render("clock trigger rule", "metrics_dag", arguments)
+    return DagFile.of(names.clock_dag_id(rule_id, name), source)
+
+
 def _render(
     kind: str,
     function: str,

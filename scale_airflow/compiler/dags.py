@@ -37,6 +37,7 @@ DEFAULT_PRIORITY = 100
 # Between two tries when a task could not be started, or the API server could not be reached. A try that Scale
 # itself wants comes at once (_retry_at_once).
 _RETRY_DELAY = timedelta(seconds=5)
+_METRICS_RETRY_DELAY = timedelta(minutes=5)
 # Any moment before the first run will do; it must be the same each time the file is read.
 _EPOCH = datetime(2020, 1, 1, tzinfo=timezone.utc)
 
@@ -136,6 +137,29 @@ def clock_dag(*, name: str, rule_id: int, schedule: str, title: str | None, star
         retries=RETRIES,
         retry_delay=_RETRY_DELAY,
     )
+    return dag
+
+
+def metrics_dag(*, name: str, rule_id: int, schedule: str, start: str) -> DAG:
+    """Build the DAG of the clock rule that has the metrics of each day worked out.
+
+    Its first task has the missing days queued as scale-daily-metrics jobs, its second one has them done.
+    Parameters as for :func:`clock_dag`.
+    """
+    from scale_airflow.operators.scale_metrics import ScaleMetricsOperator
+
+    dag = clock_dag(name=name, rule_id=rule_id, schedule=schedule, title="Metrics of each day", start=start)
+    compute = ScaleMetricsOperator(
+        task_id=names.COMPUTE_TASK_ID,
+        trigger_rule_id=rule_id,
+        dag=dag,
+        task_group=dag.task_group,
+        owner="scale",
+        # How often a day is tried, the API server decides; between two tries a pause does good.
+        retries=RETRIES,
+        retry_delay=_METRICS_RETRY_DELAY,
+    )
+    compute.set_upstream(dag.get_task(names.FIRE_TASK_ID))
     return dag
 
 

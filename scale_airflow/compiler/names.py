@@ -21,6 +21,8 @@ WATCH_TASK_ID = "watch"
 INGEST_TASK_ID = "ingest"
 #: The task of a clock rule's DAG.
 FIRE_TASK_ID = "fire"
+#: The task of the daily metrics' clock rule that follows it.
+COMPUTE_TASK_ID = "compute"
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from scale_airflow.definitions.trigger_rules import ClockRule
 from scale_airflow.errors import InvalidDocument, InvalidRequest, NotFound
-from scale_airflow.services import facts
+from scale_airflow.services import daily_metrics, facts, load
 from scale_airflow.services.events import record_event
 from scale_airflow.services.queue import queue_job, queue_recipe
 from scale_airflow.store.models import (
@@ -46,7 +46,7 @@ def fire(session: Session, rule_id: int, scheduled: datetime) -> str:
     event = record_event(session, configuration.event_type, {"version": "1.0", "scheduled": moment}, rule)
     try:
         with session.begin_nested():
-            started = _start(session, rule, configuration, event)
+            started = _start(session, rule, configuration, event, scheduled)
     except (InvalidDocument, InvalidRequest) as error:
         event.description = {**event.description, "refused": str(error)}
         return f"Clock rule {rule.name} fired for {moment}, but nothing could start: {error}"
@@ -60,7 +60,9 @@ def _has_fired(session: Session, rule: TriggerRule, moment: str) -> bool:
     return session.execute(query.limit(1)).first() is not None
 
 
-def _start(session: Session, rule: TriggerRule, configuration: ClockRule, event: TriggerEvent) -> str:
+def _start(
+    session: Session, rule: TriggerRule, configuration: ClockRule, event: TriggerEvent, scheduled: datetime
+) -> str:
     workspace_id = None
     if configuration.workspace_name is not None:
         workspace_id = session.execute(
@@ -80,8 +82,21 @@ def _start(session: Session, rule: TriggerRule, configuration: ClockRule, event:
         select(RecipeType).where(RecipeType.trigger_rule_id == rule.id)
     ).one_or_none()
     if recipe_type is None:
-        return "it belongs to no type, so nothing starts"
+        return _start_own(session, rule, event, scheduled)
     if workspace_id is not None:
         data["workspace_id"] = workspace_id
     recipe = queue_recipe(session, recipe_type=recipe_type, data=data, event=event)
     return f"recipe {recipe.id} of {recipe_type.name} {recipe_type.version} is queued"
+
+
+def _start_own(session: Session, rule: TriggerRule, event: TriggerEvent, scheduled: datetime) -> str:
+    """Do what one of Scale's own rules is for; each is known by its name."""
+    match rule.name:
+        case "scale-job-load":
+            measured = event.occurred.replace(second=0, microsecond=0)
+            return f"{load.record_load(session, measured)} jobs wait or run"
+        case daily_metrics.NAME:
+            today = scheduled.astimezone(timezone.utc).date()
+            days = [str(job.input_signature) for job in daily_metrics.queue_missing(session, event, today)]
+            return f"the metrics of {', '.join(days)} are queued" if days else "no day's metrics are missing"
+    return "it belongs to no type, so nothing starts"

@@ -3,18 +3,24 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from dateutil.parser import isoparse
 from fastapi import APIRouter, Depends, Path
+from sqlalchemy.exc import SQLAlchemyError
 
 from scale_airflow.api_plugin.replies import Reply
-from scale_airflow.api_plugin.runtime_access import raw_body, require_secret
+from scale_airflow.api_plugin.runtime_access import raw_body, read_message, require_secret
 from scale_airflow.definitions.documents import load_json
 from scale_airflow.errors import InvalidRequest
-from scale_airflow.services import clock
+from scale_airflow.execution.ingest.messages import TaskIdentity
+from scale_airflow.services import clock, daily_metrics
 from scale_airflow.store.session import transaction
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/runtime/clock", tags=["Runtime"], include_in_schema=False)
 
@@ -35,3 +41,29 @@ def fire(
     with transaction(point="clock.fire") as session:
         message = clock.fire(session, rule_id, scheduled)
     return Reply({"message": message})
+
+
+@router.post("/{rule_id}/metrics/", dependencies=[Depends(require_secret)])
+def compute_metrics(
+    rule_id: Annotated[int, Path(ge=1, le=2**63 - 1)], body: Annotated[bytes, Depends(raw_body)]
+) -> Reply:
+    """Work out the metrics of the next day that waits for it.
+
+    That a day has begun is committed first, so that it shows, and counts as a try, whatever dies. Its metrics
+    and its end are one transaction.
+    """
+    asking = read_message(TaskIdentity, body)
+    with transaction(point="runtime.begin_metrics") as session:
+        turn = daily_metrics.begin_next(session, rule_id, asking)
+    if turn.execution_id is None:
+        return Reply({"day": None, "wait": turn.wait, "is_again": turn.is_again, "failed": turn.failed})
+    try:
+        with transaction(point="runtime.compute_metrics") as session:
+            result = daily_metrics.finish(session, turn.execution_id)
+    except Exception as error:
+        # Whatever it was, it is this day's alone: it is recorded with its job, and the others go on.
+        log.exception("Execution %s of daily metrics failed", turn.execution_id)
+        name = "database" if isinstance(error, SQLAlchemyError) else "unknown"
+        with transaction(point="runtime.fail_metrics") as session:
+            result = daily_metrics.fail(session, turn.execution_id, name, type(error).__name__)
+    return Reply(asdict(result))

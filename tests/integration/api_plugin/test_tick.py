@@ -5,18 +5,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow import settings as airflow_settings
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 from world import World
 
 from scale_airflow.api_plugin.tick import Tick
+from scale_airflow.services import daily_metrics, system_clock
 from scale_airflow.services.events import user_event
 from scale_airflow.services.queue import queue_job
-from scale_airflow.store.models import Job
+from scale_airflow.store.models import DagFileRow, Job, Load, TriggerEvent, utcnow
 
 
 @pytest.fixture
@@ -80,3 +83,29 @@ def test_another_one_takes_over_when_the_connection_is_lost(world: World, ticks:
     until(lambda: office_holders(world) not in ([], [holder]))
     job = queue(world, "one")
     until(lambda: world.reload(job).dispatched is not None)
+
+
+def test_the_load_of_the_hour_is_recorded_and_daily_metrics_get_their_dag(world: World) -> None:
+    rule = system_clock.own_rule(world.session, system_clock.JOB_LOAD)
+    assert rule is not None
+    last = TriggerEvent(
+        type="JOB_LOAD", rule_id=rule.id, occurred=utcnow() - timedelta(hours=2), description={}
+    )
+    world.session.add(last)
+    world.session.commit()
+
+    def found(query: Any) -> list[Any]:
+        world.session.rollback()
+        return list(world.session.scalars(query))
+
+    for _ in range(2):  # the second one finds that the hour has its load already
+        tick = Tick()
+        tick.start()
+        until(lambda: len(office_holders(world)) == 1)
+        until(lambda: bool(found(select(Load.measured))))
+        until(lambda: any(daily_metrics.NAME in each for each in found(select(DagFileRow.dag_id))))
+        tick.stop()
+    loads = found(select(Load.measured))
+    events = found(select(TriggerEvent.id).where(TriggerEvent.type == "JOB_LOAD"))
+    # Unless a new hour has begun meanwhile, there is one.
+    assert len(loads) == len(events) - 1 <= 2

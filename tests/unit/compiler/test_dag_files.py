@@ -16,6 +16,7 @@ from scale_airflow.compiler.dag_files import (
     DagFile,
     clock_dag_file,
     job_dag_file,
+    metrics_dag_file,
     recipe_dag_file,
     split_file_name,
     strike_dag_file,
@@ -46,6 +47,7 @@ def kinds(name: str, recipe: dict[str, Any], interface: dict[str, Any]) -> list[
         job_dag_file(name, name, 3, name, interface),
         strike_dag_file(name, 5, name),
         clock_dag_file(6, name, "PT1H", name, start=START),
+        metrics_dag_file(7, name, "P1D", start=START),
     ]
 
 
@@ -118,6 +120,7 @@ def test_each_kind_has_the_id_that_services_compute(
         names.job_dag_id("a b", "a b", 3),
         names.strike_dag_id("a b"),
         names.clock_dag_id(6, "a b"),
+        names.clock_dag_id(7, "a b"),
     ]
 
 
