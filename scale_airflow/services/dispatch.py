@@ -19,7 +19,7 @@ from scale_airflow.config import Settings
 from scale_airflow.engine import runs
 from scale_airflow.errors import EngineError
 from scale_airflow.services.locks import try_lock_job, try_lock_recipe
-from scale_airflow.services.restore import restore_run
+from scale_airflow.services.restore import restore_run, weigh_tasks
 from scale_airflow.services.window import open_window
 from scale_airflow.store.models import Job, QueueEntry, Recipe, Scheduler, utcnow
 
@@ -166,6 +166,7 @@ def _start_recipe(session: Session, recipe: Recipe, priority: int) -> None:
         .where(Job.recipe_id == recipe.id)
         .values(run_id=run_id, dispatched=recipe.dispatched, why=None)
     )
+    weigh_tasks(session, recipe.id, but=priority)
     canceled = session.scalars(
         select(Job.task_id).where(Job.recipe_id == recipe.id, Job.status == "CANCELED")
     ).all()
@@ -179,6 +180,8 @@ def _start_job(session: Session, job: Job) -> None:
     elif job.run_id is not None:
         tasks = [job.task_id, *_later_tasks(session, job)]
         runs.clear_tasks(session, dag_id=job.dag_id, run_id=job.run_id, task_ids=tasks, priority=job.priority)
+        if job.recipe_id is not None:
+            weigh_tasks(session, job.recipe_id, but=job.priority)
     else:
         run_id = names.job_run_id(job.id)
         runs.create_run(

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run that was deleted in Airflow is made anew when a job of it is to run: no job is lost with it."""
+"""Runs as Scale's jobs are: one that was deleted in Airflow is made anew when a job of it is to run, so that
+no job is lost with it; and each task has its own job's priority."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from scale_airflow.engine import runs
@@ -25,8 +26,24 @@ def restore_run(session: Session, job: Job) -> bool:
     conf = {"scale_job_id": job.id} if job.recipe_id is None else {"scale_recipe_id": job.recipe_id}
     address: dict[str, Any] = {"dag_id": job.dag_id, "run_id": job.run_id}
     runs.create_run(session, **address, conf=conf, priority=job.priority)
+    if job.recipe_id is not None:
+        weigh_tasks(session, job.recipe_id, but=job.priority)
     completed = [found.task_id for found in family if found.status == "COMPLETED"]
     ended = [found.task_id for found in family if found.status in ("FAILED", "CANCELED")]
     runs.mark_success(session, **address, task_ids=completed)
     runs.cancel_tasks(session, **address, task_ids=ended)
     return True
+
+
+def weigh_tasks(session: Session, recipe_id: int, *, but: int) -> None:
+    """Let each task of a recipe's run have the priority of its own job.
+
+    :param but: the priority that the tasks have already.
+    """
+    rows = session.execute(
+        select(Job.dag_id, Job.run_id, Job.priority, func.array_agg(Job.task_id))
+        .where(Job.recipe_id == recipe_id, Job.run_id.is_not(None), Job.priority != but)
+        .group_by(Job.dag_id, Job.run_id, Job.priority)
+    )
+    for dag_id, run_id, priority, task_ids in rows.all():
+        runs.set_priority(session, dag_id=dag_id, run_id=str(run_id), priority=priority, task_ids=task_ids)

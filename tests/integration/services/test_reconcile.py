@@ -370,6 +370,33 @@ def test_the_priority_that_a_clear_takes_comes_back(world: World, hand: AirflowH
     assert world.reload(job).num_exes == 1
 
 
+def test_each_task_has_its_own_jobs_priority_from_the_beginning(world: World, hand: AirflowHand) -> None:
+    world.job_type("urgent", priority=5)
+    step = {**CHAIN[1], "job_type": {"name": "urgent", "version": "1.0"}}
+    world.job_type("step", max_tries=1)
+    recipe = queue_recipe(
+        world.session,
+        recipe_type=world.recipe_type("mixed", [CHAIN[0], step]),
+        data={
+            "input_data": [{"name": "scene", "file_id": world.source().id}],
+            "workspace_id": world.workspace().id,
+        },
+        event=user_event(world.session, "me"),
+    )
+    world.session.commit()
+    assert world.dispatch() == 1
+    jobs = {str(job.recipe_job_name): job for job in recipe.jobs}
+    weights = [world.task(job).priority_weight for job in jobs.values()]
+    assert weights == [weight_of(100), weight_of(5)]
+    assert look(world, hand) == 0
+    fail(world, jobs["a"])
+    requeue_jobs(world.session, JobFilter(job_ids=[jobs["a"].id]))
+    world.session.commit()
+    assert world.dispatch() == 1
+    assert [world.task(job).priority_weight for job in jobs.values()] == weights
+    assert look(world, hand) == 0
+
+
 @pytest.mark.parametrize("priority", [-(2**31), -1000, 0, 100, 2**31 - 1])
 def test_no_priority_is_a_disagreement_by_itself(world: World, hand: AirflowHand, priority: int) -> None:
     job = lone_job(world, priority=0)
