@@ -281,7 +281,9 @@ def check_processes(session: Session) -> list[Finding]:
         problem = "Scale's scheduler is paused: no job starts."
         found.append(Finding("warning", "tick", problem, "PATCH /scheduler/ with is_paused false."))
     beating = session.scalar(
-        select(func.count()).select_from(Node).where(Node.is_active, Node.last_offer > utcnow() - _SILENCE)
+        select(func.count())
+        .select_from(Node)
+        .where(Node.is_active, Node.stopped.is_(None), Node.last_offer > utcnow() - _SILENCE)
     )
     if beating:
         found.append(Finding("ok", "nodes", f"{beating} node agent{'s' * (beating != 1)} beat."))
