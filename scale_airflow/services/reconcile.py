@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 
-from sqlalchemy import BigInteger, ColumnElement, Subquery, cast, exists, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, Subquery, cast, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from scale_airflow.compiler.dags import HIGHEST_WEIGHT
@@ -219,7 +219,8 @@ def _jobs_in_airflow(job_id: int | None = None) -> Subquery:
         .where(
             # Not: dispatched. One that was requeued and canceled before its turn is in Airflow, too.
             Job.run_id.is_not(None),
-            Job.last_status_change < utcnow() - _GRACE,
+            # A job may be BLOCKED by a repair of this very look.
+            or_(Job.status == "BLOCKED", Job.last_status_change < utcnow() - _GRACE),
             JobType.is_system.is_(False),
             _not_on_the_queue(),
         )

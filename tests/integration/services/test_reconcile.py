@@ -228,6 +228,18 @@ def test_a_completed_job_whose_task_is_marked_failed_stays_completed(
     assert kinds(world) == ["task-set-success"]
 
 
+def test_what_a_repair_blocks_is_repaired_by_the_same_look(world: World, hand: AirflowHand) -> None:
+    jobs = chain(world)
+    cancel_job(world.session, jobs["b"].id)
+    requeue_jobs(world.session, JobFilter(job_ids=[jobs["b"].id]))
+    world.session.commit()
+    hand.user_marks(world.task(jobs["a"]), "failed")
+    hand.user_marks(world.task(jobs["b"]), "success")
+    look(world, hand)
+    assert statuses(world, jobs) == "CANCELED BLOCKED BLOCKED"
+    assert states(world, jobs) == "failed failed None"
+
+
 def test_a_job_that_waits_for_its_parents_is_canceled_with_its_task(world: World, hand: AirflowHand) -> None:
     jobs = chain(world)
     hand.user_marks(world.task(jobs["b"]), "failed")
