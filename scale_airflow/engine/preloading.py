@@ -41,3 +41,13 @@ def on_starting(component: object) -> None:
             importlib.import_module(name)
         except ImportError as error:  # the tasks that need it will say so themselves
             log.warning("%s can't be loaded beforehand: %s", name, error)
+    _compile_schemas()
+
+
+def _compile_schemas() -> None:
+    """Read the documents that each task reads: a schema is compiled the first time that it is needed."""
+    from scale_airflow.definitions.job_interface import JobInterface
+    from scale_airflow.definitions.job_type_configuration import JobTypeConfiguration
+
+    JobInterface.parse({"version": "1.0", "command": "true", "command_arguments": ""})
+    JobTypeConfiguration.parse({})
