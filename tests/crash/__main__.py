@@ -32,6 +32,8 @@ def main() -> int:
         given.kills,
         SHORT if given.short else LONG,
         docker=not given.without_docker,
+        # Two, so that there is nearly always one that can be killed while it is at something.
+        api_servers=1 if given.short else 2,
         longest=given.longest,
         patience=given.patience,
         tell=lambda text: print(text, flush=True),

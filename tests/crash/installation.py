@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 import psycopg2
+import requests
 
 from demo import processes
 from demo.installation import CHECKOUT, Installation
@@ -74,15 +75,20 @@ class CrashInstallation:
 
     :param root: a new folder; everything of the run lies there.
     :param engine: a Docker engine of our own, if there is one.
+    :param api_servers: how many processes serve the API.
     """
 
-    def __init__(self, root: Path, port: int, engine: Engine | None):
+    def __init__(self, root: Path, port: int, engine: Engine | None, api_servers: int = 1):
         self.root = root
         self.engine = engine
+        self.api_servers = api_servers
         self.installation = Installation(root / "i", port)
         self.points = root / "points"
         self.services = {name: Service(name, command) for name, command in SERVICES.items()}
         self.engine_lock = threading.Lock()
+        self._has_served = 0
+        self._session = requests.Session()
+        self._session.trust_env = False
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self.trouble: list[str] = []
@@ -114,7 +120,11 @@ class CrashInstallation:
         if self.engine is not None:
             _make_image(self.engine)
         setup = documents.setup(self.root / "documents", self.engine is not None)
-        options = {**_OPTIONS, crash_points.VARIABLE: str(self.points)}
+        options = {
+            **_OPTIONS,
+            "AIRFLOW__API__WORKERS": str(self.api_servers),
+            crash_points.VARIABLE: str(self.points),
+        }
         self.installation.prepare(setup, scale=scale, options=options, tell=lambda _: None)
         # What was committed must outlive a kill of the server, as it would on any real one.
         with self.database() as cursor:
@@ -145,10 +155,17 @@ class CrashInstallation:
         if process is None or process.poll() is not None:
             return False
         if name == "api-server":
-            return not is_free(self.installation.port)
+            return self._serves()
         if name in ("scheduler", "triggerer"):
             return bool(psutil.Process(process.pid).children())
         return True
+
+    def _serves(self) -> bool:
+        url = f"{self.installation.url}/scale/api/version/"
+        try:
+            return bool(self._session.get(url, timeout=2).content)
+        except requests.RequestException:
+            return False
 
     def hasten_file_duties(self) -> None:
         """Let the time pass after which files are removed, and looked for once more."""
@@ -213,6 +230,32 @@ class CrashInstallation:
         for service in self.services.values():
             if service.process is not None and service.process.poll() is not None:
                 self._start(service)
+        if self.api_servers > 1:
+            self._end_api_server_without_children()
+
+    def _end_api_server_without_children(self) -> None:
+        """Do what a health check would: uvicorn may need [api] worker_timeout to see that a child died."""
+        parent = self.services["api-server"].process
+        if parent is None:
+            return
+        with suppress(psutil.Error):
+            children = self.serving()
+            if children:
+                self._has_served = parent.pid
+            elif self._has_served == parent.pid:
+                for process in members(parent.pid):
+                    process.kill()
+
+    def serving(self) -> list[psutil.Process]:
+        """Return the living processes that serve the API below their parent, where there are several."""
+        parent = self.services["api-server"].process
+        if parent is None or parent.poll() is not None:
+            return []
+        return [
+            child
+            for child in psutil.Process(parent.pid).children()
+            if child.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in " ".join(child.cmdline())
+        ]
 
     def _keep_database(self) -> None:
         server = self.installation.database._server()
@@ -280,7 +323,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def crash_installation(root: Path, *, docker: bool = True) -> Iterator[CrashInstallation]:
+def crash_installation(
+    root: Path, *, docker: bool = True, api_servers: int = 1
+) -> Iterator[CrashInstallation]:
     """Give a running installation below ``root``; end everything afterwards, but leave the folder."""
     with ExitStack() as stack:
         engine = None
@@ -288,7 +333,7 @@ def crash_installation(root: Path, *, docker: bool = True) -> Iterator[CrashInst
             # Containers outlive a kill of their engine, as they do where an administrator wants that.
             with suppress(RuntimeError):
                 engine = stack.enter_context(docker_engine(live_restore=True))
-        made = CrashInstallation(root, free_port(), engine)
+        made = CrashInstallation(root, free_port(), engine, api_servers)
         try:
             made.prepare()
             made.start()

@@ -31,8 +31,8 @@ _RARE_FOR = 60.0
 _GIVEN_UP_AFTER = 2
 """How often a point is armed in vain before others go before it for good."""
 
-_MOST_PATIENCE = 8.0
-"""Seconds after which something is killed again even though nothing was done since."""
+_MOST_PATIENCE = 25.0
+"""Seconds after which what all need is killed again even though nothing was done since."""
 
 _WEIGHTS = {
     "task": 26,
@@ -48,11 +48,13 @@ _WEIGHTS = {
     "Docker engine": 8,
     "node agent": 6,
 }
+_NEEDED_BY_ALL = ("API server", "PostgreSQL", "PostgreSQL backend", "scheduler", "scheduler and its workers")
 _POINTS_OF = {
     "trigger.": "triggerer",
     "permissions.": "command line",
     "cli.": "command line",
 }
+_NOT_SERVED = ("strike.move.", "strike.remove.", "strike.give_back.")
 _SERVICES = {
     "api-server": "API server",
     "dag-processor": "DAG processor",
@@ -72,16 +74,12 @@ class Kill:
 
 
 class Killer:
-    """Kills until so many are killed and every point that can be was hit.
+    """Kills until so many are killed and every point that can be was hit."""
 
-    :param share: how many of the kills are at points, rather than at random moments.
-    """
-
-    def __init__(self, seed: int, kills: int, system: CrashInstallation, *, share: float = 0.6):
+    def __init__(self, seed: int, kills: int, system: CrashInstallation):
         self._random = random.Random(f"{seed} kills")
         self._system = system
         self.wanted = kills
-        self._share = share
         self.kills: list[Kill] = []
         self._begun = time.monotonic()
         self._points = [point.name for point in known_points()]
@@ -89,7 +87,7 @@ class Killer:
         self._ahead = [name for name in self._points if name not in AT_START]
         self._in_vain: Counter[str] = Counter()
         self._armed: dict[str, float] = {}
-        self._last = self._begun
+        self._last_of_all = self._begun
         self._read = 0
 
     @property
@@ -130,20 +128,22 @@ class Killer:
                     progress(self)
                 if len(self.kills) >= self.wanted and not self._reachable():
                     return
-                # Something is to be done between two kills, if possible.
-                if is_at_rest() or time.monotonic() - self._last > _MOST_PATIENCE:
+                # What all else needs is killed once it is at work again.
+                is_late = time.monotonic() - self._last_of_all > _MOST_PATIENCE
+                is_calm = is_late or (is_at_rest() and self._system.is_up("api-server"))
+                if is_calm:
                     self._rearm()
-                    if time.monotonic() >= next_random:
-                        if len(self.kills) < self.wanted:
-                            self._kill_at_random()
-                        next_random = time.monotonic() + self._pause()
+                if time.monotonic() >= next_random:
+                    if len(self.kills) < self.wanted:
+                        self._kill_at_random(is_calm)
+                    next_random = time.monotonic() + self._pause()
                 time.sleep(0.05)
         finally:
             self._disarm(list(self._armed))
             self._collect()
 
     def _pause(self) -> float:
-        return self._random.uniform(0.5, 6.0) * (1 + self._share)
+        return self._random.uniform(0.5, 6.0)
 
     def _reachable(self) -> bool:
         """Whether there are points not hit yet for which it is worth waiting; only in long runs."""
@@ -198,17 +198,21 @@ class Killer:
         for name, service in self._system.services.items():
             if pid in service.sessions:
                 return _SERVICES[name]
+        served = ("runtime.", "strike.", "api.", "tick.", "publish.", "dag_files.", "clock.", "file_duties.")
+        if point.startswith(served) and not point.startswith(_NOT_SERVED):
+            return "API server"
         return next((who for start, who in _POINTS_OF.items() if point.startswith(start)), "task")
 
     def _note(self, victim: str, point: str | None) -> None:
-        self._last = time.monotonic()
+        if victim in _NEEDED_BY_ALL:
+            self._last_of_all = time.monotonic()
         self.kills.append(Kill(victim, point, round(time.monotonic() - self._begun, 1)))
 
     # -- at random moments ----------------------------------------------------------------------------------
-    def _kill_at_random(self) -> None:
+    def _kill_at_random(self, is_calm: bool) -> None:
         for _ in range(4):
             victim = self._random.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
-            if self._kill(victim):
+            if (is_calm or victim not in _NEEDED_BY_ALL) and self._kill(victim):
                 self._note(victim, None)
                 return
 
@@ -228,6 +232,8 @@ class Killer:
                 return self._kill_engine()
             if victim == "scheduler and its workers":
                 return self._kill_group("scheduler")
+            if victim == "API server":
+                return self._kill_api_server()
             (name,) = [name for name, shown in _SERVICES.items() if shown == victim]
             process = self._system.services[name].process
             return process is not None and self._system.is_up(name) and signal_quietly(process.pid)
@@ -291,6 +297,16 @@ class Killer:
         for each in group:
             signal_quietly(each.pid, signal.SIGKILL)
         return bool(group)
+
+    def _kill_api_server(self) -> bool:
+        """Kill one of several processes that serve the API, or all: without their parent they serve on."""
+        process = self._system.services["api-server"].process
+        if process is None or not self._system.is_up("api-server"):
+            return False
+        serving = self._system.serving()
+        if len(serving) > 1 and self._random.random() < 0.7:
+            return self._one_of(list(serving))
+        return self._kill_group("api-server")
 
     def _kill_backend(self) -> bool:
         server = self._system.installation.database._server()

@@ -40,6 +40,7 @@ def page(outcome: Outcome) -> str:
         f"{'' if outcome.has_docker else ' (there was no Docker engine: no containers)'}. "
         f"{_verdict(outcome)}",
         "",
+        _MEANING if not outcome.wrong else "",
         "Seconds: " + ", ".join(f"{name} {seconds:.0f}" for name, seconds in outcome.seconds.items()) + ".",
         "",
         "## What was killed",
@@ -59,6 +60,19 @@ def page(outcome: Outcome) -> str:
     if outcome.trouble:
         lines += ["", "## What went wrong besides", "", *(f"- {told}" for told in outcome.trouble[:_SHOWN])]
     return "\n".join(lines) + "\n"
+
+
+_MEANING = """\
+The invariants below are looked at from outside, by SQL, in the directories, at the container engine and by
+REST, once everything has come to its end. They say that whatever died, and when: no job, file or event was
+lost or taken twice; every product is there once, with the content that follows from its inputs; every job's
+state is explained by its recorded executions; and nothing was left behind. They do not show what a machine
+that loses its power does to files, nor what several worker hosts do to each other.
+
+A kill at a named point is one of the process that reached it, between two of its steps: after the last
+statement of a transaction and before its commit, after the commit and before the answer, before and after a
+rename. What is killed at random is killed wherever it is.
+"""
 
 
 def _verdict(outcome: Outcome) -> str:

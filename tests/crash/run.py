@@ -57,14 +57,13 @@ def crash_run(
     size: Size,
     *,
     docker: bool = True,
-    share: float = 0.6,
+    api_servers: int = 1,
     longest: float = 3600.0,
     patience: float = 600.0,
     tell: Tell = print,
 ) -> Outcome:
     """Run once; the folder of the run stays.
 
-    :param share: how many of the kills are at named points.
     :param longest: seconds of killing, at most.
     :param patience: seconds in which all must have come to its end afterwards.
     """
@@ -76,11 +75,11 @@ def crash_run(
         outcome.seconds[name], began = round(time.monotonic() - began, 1), time.monotonic()
 
     tell(f"The run's folder is {outcome.folder}; its processes start.")
-    with crash_installation(outcome.folder, docker=docker) as system:
+    with crash_installation(outcome.folder, docker=docker, api_servers=api_servers) as system:
         outcome.has_docker = system.engine is not None
         lap("start")
         workload = Workload(seed, size, system)
-        killer = Killer(seed, kills, system, share=share)
+        killer = Killer(seed, kills, system)
         tell(f"{size.jobs} jobs, {size.files} files, {len(workload)} steps; {kills} kills begin.")
         workload.start()
         workload.advance(_FIRST)
