@@ -8,6 +8,7 @@ they are called.
 from __future__ import annotations
 
 import argparse
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,16 @@ def _priority(text: str) -> int:
     return value
 
 
+def _day(text: str) -> date:
+    """Read a day (for argparse)."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day such as 2026-01-31") from None
+
+
+ARG_DAY = Arg(("day",), metavar="DAY", type=_day, help="a day in UTC that is over, YYYY-MM-DD")
+ARG_UNTIL = Arg(("--until",), metavar="DAY", type=_day, help="the last of the days, if there are several")
 ARG_HOST = Arg(
     ("--host",),
     metavar="URL",
@@ -283,6 +294,17 @@ COMMANDS: tuple[Any, ...] = (
         "  airflow scale requeue --job-type make-tiles --status FAILED --yes -o json\n\n"
         "Ends with exit code 0 when it is done, 1 if no job matches or the answer was no.",
         (ARG_JOB_IDS, ARG_JOB_TYPES, ARG_REQUEUE_STATUS, ARG_ERROR, ARG_PRIORITY, *ARGS_OF_MANY),
+    ),
+    _action(
+        "metrics",
+        "metrics",
+        "Work out the metrics of past days again",
+        "The clock rule scale-daily-metrics has every day worked out once it is over; this replaces the "
+        "metrics of days whose jobs have changed since, or makes those that are missing.\n\n"
+        "examples:\n"
+        "  airflow scale metrics 2026-01-31\n"
+        "  airflow scale metrics 2026-01-01 --until 2026-01-31",
+        (ARG_DAY, ARG_UNTIL, ARG_OUTPUT),
     ),
     _action(
         "node",

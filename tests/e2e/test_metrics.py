@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -56,4 +57,9 @@ def test_a_day_is_worked_out_by_a_run_of_the_clock_rule(scale: Scale) -> None:
     assert {(job["status"], job["event"]["type"]) for job in jobs} == {("COMPLETED", "DAILY_METRICS")}
     found = scale.client.get("metrics/job-types/plot-data/", column="failed_count")["results"]
     values = {value["date"]: value["value"] for value in found[0]["values"]}
-    assert values[yesterday.date().isoformat()] >= 1
+    day = yesterday.date().isoformat()
+    assert values[day] >= 1
+    # Once more by hand, with the same result.
+    (again,) = json.loads(scale.command("metrics", day, "-o", "json"))
+    assert again["day"] == day
+    assert scale.client.get("metrics/job-types/plot-data/", column="failed_count")["results"] == found
