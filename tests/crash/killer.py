@@ -31,6 +31,9 @@ _RARE_FOR = 60.0
 _GIVEN_UP_AFTER = 2
 """How often a point is armed in vain before others go before it for good."""
 
+_PATIENCE = 6.0
+"""Seconds by which any kill at random is put off when nothing was done since the last."""
+
 _MOST_PATIENCE = 25.0
 """Seconds after which what all need is killed again even though nothing was done since."""
 
@@ -129,11 +132,12 @@ class Killer:
                 if len(self.kills) >= self.wanted and not self._reachable():
                     return
                 # What all else needs is killed once it is at work again.
+                at_rest = is_at_rest()
                 is_late = time.monotonic() - self._last_of_all > _MOST_PATIENCE
-                is_calm = is_late or (is_at_rest() and self._system.is_up("api-server"))
+                is_calm = is_late or (at_rest and self._system.is_up("api-server"))
                 if is_calm:
                     self._rearm()
-                if time.monotonic() >= next_random:
+                if time.monotonic() >= next_random + (0.0 if at_rest else _PATIENCE):
                     if len(self.kills) < self.wanted:
                         self._kill_at_random(is_calm)
                     next_random = time.monotonic() + self._pause()
