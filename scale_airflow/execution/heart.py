@@ -14,7 +14,8 @@ INTERVAL = 5.0
 """Seconds between two beats; canceled jobs are killed sooner, by the node's agent."""
 GATHER = 0.5
 """Seconds for which news are gathered: short phases cost one request together, and a short job none."""
-_FENCED = (401, 403, 404, 409, 410)
+FENCED = (401, 403, 404, 409, 410)
+"""Statuses that say: another try has the execution, or nobody has it any more."""
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,9 @@ class Heart:
     :param beat: sends one beat.
     :param report: returns what the next beat says.
     :param on_stop: called once with the reason when the server says that the execution is not to go on, or
-        no longer knows its token.
+        is over.
+    :param on_fenced: called once with the reason when the server takes this worker's word no more: another
+        try has the execution now.
     """
 
     def __init__(
@@ -33,12 +36,14 @@ class Heart:
         beat: Callable[[BeatReport], BeatAnswer],
         report: Callable[[], BeatReport],
         on_stop: Callable[[str], None],
+        on_fenced: Callable[[str], None],
         *,
         interval: float = INTERVAL,
     ):
         self._beat = beat
         self._report = report
         self._on_stop = on_stop
+        self._on_fenced = on_fenced
         self._interval = interval
         self._gather = min(GATHER, interval)
         self._now = threading.Event()
@@ -67,8 +72,8 @@ class Heart:
             except ScaleApiError as error:
                 if self._stopping.is_set():
                     return
-                if error.status in _FENCED:
-                    self._on_stop(f"The API server no longer accepts this execution: {error}")
+                if error.status in FENCED:
+                    self._on_fenced(f"The API server no longer takes this worker's word: {error}")
                     return
                 if not away:
                     log.warning("The API server can't be told that the job runs, trying on: %s", error)

@@ -22,7 +22,7 @@ from scale_airflow.execution.backends.base import Backend, Ending, JobRun, Runni
 from scale_airflow.execution.command import build_arguments, shown_arguments, substitution_values
 from scale_airflow.execution.disk import DiskWatch
 from scale_airflow.execution.environment import describe_environment
-from scale_airflow.execution.heart import Heart
+from scale_airflow.execution.heart import FENCED, Heart
 from scale_airflow.execution.log_sender import ChunkSender
 from scale_airflow.execution.logs import OutputSink
 from scale_airflow.execution.order import (
@@ -43,6 +43,8 @@ AnswerT = TypeVar("AnswerT")
 _LOOK = 1.0
 _FLUSH = 60.0
 _REPORT_PATIENCE = 3600.0
+_ASKING = 2.0
+"""Seconds for the question whose the job is: Airflow gives a task that it ends five."""
 _UNFIT = (400, 413, 422)
 """Answers of the API server that mean: no report with this content will ever be taken."""
 
@@ -107,8 +109,9 @@ class Execution:
             self._scratch, order.disk_mib, factor=settings.disk_limit_factor, beside=self._beside_scratch
         )
         self._stop: str | None = None
+        self._fenced = False
         self._end = time.monotonic() + order.timeout if order.timeout else float("inf")
-        self._heart = Heart(api.beat, lambda: BeatReport(self._times, self._arguments), self.kill)
+        self._heart = Heart(api.beat, lambda: BeatReport(self._times, self._arguments), self.kill, self.leave)
 
     def run(self) -> ReportAnswer:
         """Run to the end; see :func:`run_execution`."""
@@ -138,6 +141,34 @@ class Execution:
         job = self._job
         if job is not None:
             job.kill()
+
+    def leave(self, reason: str) -> None:
+        """Have :meth:`run` stop without a report, and without touching what another try may have taken over.
+
+        What nobody takes over the node's agent removes.
+        """
+        self._fenced = True
+        self._stop = self._stop or reason
+
+    def task_killed(self, reason: str) -> None:
+        """Do as :meth:`kill`, or :meth:`leave` if this is a forgotten worker; for signal handlers.
+
+        Airflow also ends the task of a try that it gave up long ago, because nothing was heard of it. By then
+        the next try may have adopted the job.
+        """
+        asking = threading.Thread(target=self._ask_whose_it_is, name="scale-ask", daemon=True)
+        asking.start()
+        asking.join(_ASKING)
+        if self._fenced:
+            self.leave(reason)
+        else:
+            self.kill(reason)
+
+    def _ask_whose_it_is(self) -> None:
+        try:
+            self._api.beat(BeatReport(self._times, self._arguments))
+        except ScaleApiError as error:
+            self._fenced |= error.status in FENCED
 
     def _phases(self) -> CompletionReport | FailureReport:
         try:
@@ -214,9 +245,10 @@ class Execution:
                 self._checkpoint()
                 self._disk.check()
         except BaseException:
-            job.kill()
-            with contextlib.suppress(ScaleError):
-                job.wait(_LOOK)  # for the last of its output
+            if not self._fenced:
+                job.kill()
+                with contextlib.suppress(ScaleError):
+                    job.wait(_LOOK)  # for the last of its output
             self._mark(job_completed=_now())
             raise
         finally:
@@ -312,6 +344,9 @@ class Execution:
             try:
                 return ask()
             except ScaleApiError as error:
+                if error.status in FENCED:
+                    self.leave(f"The API server no longer takes this worker's word: {error}")
+                    continue
                 if (error.status is not None and error.status < 500) or time.monotonic() > give_up:
                     raise
                 self._log.warning("The report can't be delivered, trying on: %s", error)
@@ -353,14 +388,19 @@ class Execution:
 
     def _close_job(self) -> None:
         job, self._job = self._job, None
-        if job is not None:
+        if job is None:
+            return
+        if self._fenced:
+            job.leave()
+        else:
             job.close()
 
     def _clean_up(self) -> None:
         """Remove what the execution had on this host; what can't be removed is left to the node's agent."""
         try:
             self._close_job()
-            self._scratch.remove()
+            if not self._fenced:
+                self._scratch.remove()
         except Exception as error:
             self._log.warning("Something of execution %s stays: %s", self._order.execution_id, error)
 

@@ -98,7 +98,7 @@ class ScaleJobOperator(DockerOperator):
         self._killed = True
         execution = self._execution
         if execution is not None:
-            execution.kill("The task was killed.")
+            execution.task_killed("The task was killed.")
 
     def _request(self, context: Context, configured: Settings) -> ClaimRequest:
         from scale_airflow.execution.host import hostname, make_agent_id

@@ -65,6 +65,9 @@ class RunningJob(Protocol):
     def close(self) -> None:
         """Remove what is left of it."""
 
+    def leave(self) -> None:
+        """Take no more notice of it: it is another worker's now."""
+
 
 class Backend(Protocol):
     """One way to run jobs on this host."""

@@ -162,6 +162,10 @@ class ContainerJob:
         crash_points.reach("docker.remove.before")
         self._order("removed", lambda client: client.remove_container(self._id, force=True, v=True))
         crash_points.reach("docker.remove.after")
+        self.leave()
+
+    def leave(self) -> None:
+        """Let the container run, or lie, for whom it belongs to now; see :class:`RunningJob`."""
         self._detach()
         for reader in self._readers:
             reader.join(1.0)

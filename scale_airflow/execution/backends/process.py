@@ -26,7 +26,7 @@ from scale_airflow.errors import ExecutionFailure
 from scale_airflow.execution.backends.base import Checkpoint, Ending, JobRun, Output
 from scale_airflow.execution.command import build_argv
 from scale_airflow.execution.order import ExecutionOrder, Stream
-from scale_airflow.execution.processes import KEEPER, MARKER
+from scale_airflow.execution.processes import KEEPER, MARKER, kill_processes
 from scale_airflow.execution.staging import StagedInputs
 
 _READ = 64 << 10
@@ -53,8 +53,12 @@ class ProcessBackend:
         return {"image": None}
 
     def adopt(self, run: JobRun, output: Output) -> None:
-        """Return None: the job of a worker that died has died with it; see :class:`Backend`."""
-        return
+        """Return None: the job of a worker that died has died with it; see :class:`Backend`.
+
+        That of a worker which lives, but was given up, is killed: both would write to the same folder.
+        """
+        if run.scratch.root.exists():
+            kill_processes(self._settings.work_dir, run.order.execution_id)
 
     def start(self, run: JobRun, output: Output) -> ProcessJob:
         """Link the inputs to their places and start the job; see :class:`Backend`."""
@@ -160,6 +164,10 @@ class ProcessJob:
     def written_mib(self) -> float:
         """Return 0: it is asked to write to its scratch folder alone; see :class:`RunningJob`."""
         return 0.0
+
+    def leave(self) -> None:
+        """Do as :meth:`close`: nobody can take its streams over; see :class:`RunningJob`."""
+        self.close()
 
     def close(self) -> None:
         """Kill what still runs and give the descriptors back; see :class:`RunningJob`."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from docker_bench import Bench, await_true, running_with
 from docker_engine import Engine, docker_engine
-from unit.execution.fake_runtime import FakeRuntime, make_order, make_settings, stored_file
+from unit.execution.fake_runtime import FakeRuntime, fake_runtime, make_order, make_settings, stored_file
 
 from scale_airflow.execution.agent import NodeAgent
 from scale_airflow.execution.order import ExecutionOrder, NodeAnswer, OrderInput, OrderOutput
@@ -341,6 +341,39 @@ def test_a_container_of_a_dead_worker_is_adopted(bench: Bench, runtime: FakeRunt
     (output,) = report["outputs"]
     assert output["files"][0]["file_size"] == 2
     assert len(runtime.bodies("/complete/")) == 1
+
+
+@pytest.mark.parametrize("how", ["beat", "signal"])
+def test_a_worker_that_was_given_up_leaves_what_the_next_has_adopted(
+    bench: Bench, runtime: FakeRuntime, engine: Engine, how: str
+) -> None:
+    order = bench.order(GATE, arguments="${job_output_dir}")
+    stopped: list[str] = []
+    with fake_runtime() as before:
+        forgotten = Bench(bench.root, before, engine)
+
+        def work() -> None:
+            try:
+                forgotten.run(order)
+            except ExecutionStopped as error:
+                stopped.append(str(error))
+
+        first = threading.Thread(target=work)
+        first.start()
+        before.wait_for(lambda: before.output("stdout").count(b"\n") == 2)
+        second = threading.Thread(target=bench.run, args=(order,))
+        second.start()
+        runtime.wait_for(lambda: runtime.output("stdout").count(b"\n") == 2)
+        before.script["/beat"] = (403, {"detail": "not yours"})
+        if how == "signal":
+            forgotten.executions[0].task_killed("Airflow gave the task up.")
+        first.join()
+    assert len(stopped) == 1
+    assert bench.containers()[0]["State"] == "running"
+    (bench.root / "work" / "job_exe_7" / "outputs" / "output_data" / "go").touch()
+    second.join()
+    assert bench.completion()["exit_code"] == 0
+    assert runtime.output("stdout") == b"one\nARTIFACT:out:a\ntwo\n"
 
 
 def test_a_container_that_was_killed_is_not_adopted(bench: Bench, runtime: FakeRuntime) -> None:

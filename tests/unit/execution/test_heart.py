@@ -38,7 +38,7 @@ class Server:
 def test_beats_on_while_the_server_is_away() -> None:
     server = Server(ScaleApiError("away"), ScaleApiError("broken", status=500))
     reasons: list[str] = []
-    heart = Heart(server.beat, lambda: REPORT, reasons.append, interval=0.01)
+    heart = Heart(server.beat, lambda: REPORT, reasons.append, reasons.append, interval=0.01)
     heart.start()
     server.wait_for(5)
     heart.stop()
@@ -50,7 +50,7 @@ def test_a_job_that_is_over_before_its_news_are_gathered_costs_no_request(
 ) -> None:
     monkeypatch.setattr(heart_module, "GATHER", 60.0)
     server = Server()
-    heart = Heart(server.beat, lambda: REPORT, lambda reason: None, interval=60)
+    heart = Heart(server.beat, lambda: REPORT, print, print, interval=60)
     heart.start()
     heart.hurry()
     heart.stop()
@@ -61,7 +61,7 @@ def test_a_job_that_is_over_before_its_news_are_gathered_costs_no_request(
 
 def test_hurries_when_there_is_news() -> None:
     server = Server()
-    heart = Heart(server.beat, lambda: REPORT, lambda reason: None, interval=60)
+    heart = Heart(server.beat, lambda: REPORT, print, print, interval=60)
     heart.start()
     server.wait_for(1)
     heart.hurry()
@@ -70,29 +70,29 @@ def test_hurries_when_there_is_news() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("answer", "how", "words"),
     [
-        (BeatAnswer(False, "canceled"), "canceled"),
-        (BeatAnswer(False), "wants this execution to stop"),
-        (ScaleApiError("unknown token", status=401), "unknown token"),
-        (ScaleApiError("gone", status=404), "gone"),
+        (BeatAnswer(False, "canceled"), "stop", "canceled"),
+        (BeatAnswer(False), "stop", "wants this execution to stop"),
+        (ScaleApiError("unknown token", status=401), "fenced", "unknown token"),
+        (ScaleApiError("gone", status=404), "fenced", "gone"),
     ],
 )
-def test_says_once_that_it_must_stop(answer: BeatAnswer | ScaleApiError, words: str) -> None:
+def test_says_once_that_it_must_stop(answer: BeatAnswer | ScaleApiError, how: str, words: str) -> None:
     server = Server(BeatAnswer(True), answer)
-    reasons: list[str] = []
-    said = threading.Event()
-
-    def stop(reason: str) -> None:
-        reasons.append(reason)
-        said.set()
-
-    heart = Heart(server.beat, lambda: REPORT, stop, interval=0.01)
+    said: list[tuple[str, str]] = []
+    heart = Heart(
+        server.beat,
+        lambda: REPORT,
+        lambda reason: said.append(("stop", reason)),
+        lambda reason: said.append(("fenced", reason)),
+        interval=0.01,
+    )
     heart.start()
-    assert said.wait(10)
-    heart._thread.join(10)
-    assert len(reasons) == 1
-    assert words in reasons[0]
+    heart._thread.join(60)
+    assert len(said) == 1
+    assert said[0][0] == how
+    assert words in said[0][1]
     assert server.calls == 2
 
 
@@ -105,7 +105,7 @@ def test_an_answer_that_comes_after_the_end_is_nothing() -> None:
         return BeatAnswer(False, "over")
 
     reasons: list[str] = []
-    heart = Heart(beat, lambda: REPORT, reasons.append, interval=0.01)
+    heart = Heart(beat, lambda: REPORT, reasons.append, reasons.append, interval=0.01)
     heart.start()
     assert begun.wait(10)
     heart.stop()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -16,6 +17,7 @@ import pytest
 from process_bench import Bench, await_true, running_below
 from unit.execution.fake_runtime import (
     FakeRuntime,
+    fake_runtime,
     make_order,
     stored_file,
 )
@@ -250,10 +252,50 @@ def test_cancel_kills_and_reports_nothing(bench: Bench, tmp_path: Path, runtime:
     assert runtime.bodies("/complete/") == runtime.bodies("/fail/") == []
 
 
-def test_a_token_that_is_no_longer_accepted_fences_the_job_off(bench: Bench, runtime: FakeRuntime) -> None:
+def test_a_token_that_is_no_longer_accepted_fences_the_job_off(
+    bench: Bench, runtime: FakeRuntime, tmp_path: Path
+) -> None:
     runtime.script["/beat"] = (401, {"detail": "This token is over."})
     with pytest.raises(ExecutionStopped, match="over"):
         bench.run(bench.order("import time; time.sleep(600)"))
+    assert running_below(tmp_path) == []
+    # It may be another try's by now; where it is nobody's, the node's agent removes it.
+    shutil.rmtree(tmp_path / "work" / "job_exe_7")
+
+
+def test_a_worker_that_was_given_up_does_not_disturb_the_next(
+    bench: Bench, runtime: FakeRuntime, tmp_path: Path
+) -> None:
+    order = bench.order(
+        "import os, sys, time\nprint(os.getpid(), flush=True)\n"
+        "while not os.path.exists(sys.argv[1] + '/go'): time.sleep(0.01)",
+        "${job_output_dir}",
+    )
+    stopped: list[str] = []
+    with fake_runtime() as before:
+        # Its beats are not answered: it does not know what the others know.
+        before.script["/beat"] = (503, {})
+        before.script["/fail"] = (403, {"detail": "This token is not that of job execution 7."})
+        forgotten = Bench(tmp_path, before)
+
+        def work() -> None:
+            try:
+                forgotten.run(order)
+            except ExecutionStopped as error:
+                stopped.append(str(error))
+
+        first = threading.Thread(target=work)
+        first.start()
+        before.wait_for(lambda: before.output("stdout"))
+        second = threading.Thread(target=bench.run, args=(order,))
+        second.start()
+        first.join()
+        forgotten.client.close()
+    assert "not that of job execution 7" in stopped[0]
+    runtime.wait_for(lambda: runtime.bodies("/log/"))
+    (tmp_path / "work" / "job_exe_7" / "outputs" / "output_data" / "go").touch()
+    second.join()
+    assert bench.completion()["exit_code"] == 0
 
 
 def test_kill_from_another_thread(bench: Bench, runtime: FakeRuntime) -> None:
