@@ -213,7 +213,7 @@ class Execution:
         try:
             self._job = self._backend.adopt(run, sink)
             if self._job is not None:
-                self._count_from(self._job.started_at)
+                self._count_from(self._job)
             else:
                 sender.begin_anew()
                 scratch.clear()
@@ -231,10 +231,11 @@ class Execution:
             if not sink.close(0.0 if self._stop else _FLUSH):
                 self._log.warning("The end of the job's output is missing at the API server")
 
-    def _count_from(self, started_at: float) -> None:
-        """Count the time of a job that was adopted from its own start."""
+    def _count_from(self, job: RunningJob) -> None:
+        """Count the time of a job that was adopted from its own start, to its end if that was before."""
         if self._order.timeout:
-            left = self._order.timeout - (time.time() - started_at)
+            until = time.time() if job.ended_at is None else job.ended_at
+            left = self._order.timeout - (until - job.started_at)
             self._end = min(self._end, time.monotonic() + left)
 
     def _wait(self, job: RunningJob) -> Ending:

@@ -49,6 +49,8 @@ class RunningJob(Protocol):
 
     started_at: float
     """When, in seconds since the epoch."""
+    ended_at: float | None
+    """When it had ended before it was adopted; None if it had not."""
 
     def wait(self, seconds: float) -> Ending | None:
         """Wait for its end, for at most so long; None while it runs on. All its output was taken by then.

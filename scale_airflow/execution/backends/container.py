@@ -52,6 +52,7 @@ class ContainerJob:
         self, connect: Callable[[], APIClient], container_id: str, output: Output, *, killed_note: Path
     ):
         self.started_at = time.time()
+        self.ended_at: float | None = None
         self._connect = connect
         self._client = connect()
         self._id = container_id
@@ -92,6 +93,14 @@ class ContainerJob:
         """Read the output from the engine's log, without what was seen before."""
         for stream in STREAMS:
             self._follow(self._read_log, stream)
+
+    def note_end(self) -> None:
+        """Learn when the container that is adopted has ended.
+
+        :raises DockerException: if the engine can't say.
+        """
+        ended = _time(self._client.inspect_container(self._id)["State"].get("FinishedAt"))
+        self.ended_at = None if ended is None else isoparse(ended).timestamp()
 
     def wait(self, seconds: float) -> Ending | None:
         """Wait for the container's end; see :class:`RunningJob`."""

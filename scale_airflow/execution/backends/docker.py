@@ -104,6 +104,11 @@ class DockerBackend:
         crash_points.reach("docker.adopt.before")
         job = self._job(usable[0]["Id"], run, output)
         job.started_at = float(usable[0]["Created"])
+        if usable[0]["State"] == "exited":
+            try:
+                job.note_end()
+            except (DockerException, requests.RequestException) as error:
+                raise ExecutionFailure(f"The Docker engine fails: {explanation(error)}") from error
         job.follow_from_start()
         crash_points.reach("docker.adopt.after")
         return job

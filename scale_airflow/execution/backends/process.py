@@ -99,6 +99,7 @@ class ProcessJob:
         self._lock = threading.RLock()  # kill() may interrupt kill() in a signal's handler
         self._killed = False
         self.started_at = time.time()
+        self.ended_at: float | None = None
         self._report: bytes | None = None
         try:
             crash_points.reach("process.start.before")

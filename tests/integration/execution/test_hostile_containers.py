@@ -136,6 +136,32 @@ def test_only_what_belongs_to_the_job_is_mounted(bench: Bench, runtime: FakeRunt
     assert "DOCKER" not in bench.out()
 
 
+def test_the_time_after_its_end_is_not_that_of_an_adopted_job(
+    bench: Bench, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker died, and the next one came long after the job had ended well."""
+    gate = bench.root / "work" / "job_exe_7" / "outputs" / "output_data" / "go"
+    script = "echo up; until test -e $1/go; do sleep 0.05; done"
+    order = bench.order(script, arguments="${job_output_dir}", timeout=600)
+    worker = os.fork()
+    if worker == 0:
+        try:
+            bench.run(order)
+        finally:
+            os._exit(1)
+    runtime.wait_for(lambda: runtime.output("stdout"))
+    os.kill(worker, signal.SIGKILL)
+    os.waitpid(worker, 0)
+    gate.touch()
+    await_true(lambda: bench.containers()[0]["State"] == "exited")
+    ten_minutes_on = SimpleNamespace(
+        time=lambda: time.time() + 600, monotonic=time.monotonic, sleep=time.sleep
+    )
+    monkeypatch.setattr(runner, "time", ten_minutes_on)
+    bench.run(order)
+    assert bench.completion()["exit_code"] == 0
+
+
 def test_the_time_of_an_adopted_job_counts_from_its_start(
     bench: Bench, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
