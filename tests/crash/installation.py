@@ -23,6 +23,7 @@ import psycopg2
 import requests
 
 from demo import processes
+from demo.errors import DemoError
 from demo.installation import CHECKOUT, Installation
 from demo.instances import is_free
 from scale_airflow import crash_points
@@ -260,7 +261,8 @@ class CrashInstallation:
     def _keep_database(self) -> None:
         server = self.installation.database._server()
         if server is None or server.status() == psutil.STATUS_ZOMBIE:
-            self.installation.database.start()
+            with suppress(DemoError):  # the one that was killed still holds the lock: once more
+                self.installation.database.start()
 
     def _keep_engine(self) -> None:
         assert self.engine is not None

@@ -421,7 +421,7 @@ class Workload:
                 ],
             },
         }
-        self._api.post("strikes/create/", strike, accepted=(400, 409))
+        self._api.post("strike/create/", strike, accepted=(400, 409))
 
     def _sync_permissions(self) -> None:
         self._api.command("sync-perms")
