@@ -57,7 +57,7 @@ def order_of(
     backend = execution.backend or backend_of(job_type, settings)
     execution.backend = backend
     if execution.output_path is None:
-        execution.output_path = _output_path(session, job, execution)
+        execution.output_path = _output_path(session, job, execution, has_files=bool(files))
     if interface.outputs:
         # Recorded before anything is stored: whatever becomes of this worker, somebody looks for its files.
         execution.unswept += 1
@@ -96,7 +96,10 @@ def path_segment(text: str) -> str:
 
 
 def _files(session: Session, data: JobData) -> dict[int, ScaleFile]:
-    rows = session.scalars(select(ScaleFile).where(ScaleFile.id.in_(data.file_ids())))
+    wanted = data.file_ids()
+    if not wanted:
+        return {}
+    rows = session.scalars(select(ScaleFile).where(ScaleFile.id.in_(wanted)))
     return {row.id: row for row in rows}
 
 
@@ -143,18 +146,20 @@ def _reference(file: ScaleFile) -> FileRef:
 
 
 def _workspaces(session: Session, ids: set[int]) -> tuple[WorkspaceRef, ...]:
+    if not ids:
+        return ()
     rows = session.scalars(select(Workspace).where(Workspace.id.in_(ids)).order_by(Workspace.id))
     return tuple(WorkspaceRef(row.id, row.name, row.json_config) for row in rows)
 
 
-def _output_path(session: Session, job: Job, execution: JobExecution) -> str:
+def _output_path(session: Session, job: Job, execution: JobExecution, *, has_files: bool) -> str:
     """``[recipes/<name>/<version>/]jobs/<name>/<version>/[unknown_source_data_time/]YYYY/MM/DD/job_exe_<id>``."""
     parts = []
     if job.recipe_id is not None:
         recipe_type = session.get_one(Recipe, job.recipe_id).recipe_type
         parts += ["recipes", path_segment(recipe_type.name), path_segment(recipe_type.version)]
     parts += ["jobs", path_segment(job.job_type.name), path_segment(job.job_type.version)]
-    moment = _source_time(session, job)
+    moment = _source_time(session, job) if has_files else None
     if moment is None:
         parts.append("unknown_source_data_time")
         moment = utcnow()

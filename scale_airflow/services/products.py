@@ -40,7 +40,7 @@ def store_products(
     interface = facts.interface_of(job.job_type_rev)
     data = JobData.parse(job.data)
     _check_report(session, report, interface, data, execution)
-    inputs = _input_files(session, job)
+    inputs = _input_files(session, job) if data.file_ids() else []
     is_operational = job.job_type.is_operational and all(
         file.is_operational for file in inputs if file.kind == "PRODUCT"
     )
@@ -63,6 +63,8 @@ def store_products(
 
 def publish(session: Session, job: Job, execution: JobExecution) -> None:
     """Publish the products of a completed execution; the same work's earlier ones are superseded."""
+    if not facts.interface_of(job.job_type_rev).outputs:
+        return  # it makes no products, and never did
     # The same work may complete twice at this moment: the second sees what the first has published.
     lock_name(session, "work", str(job.job_type_id), job.input_signature or "")
     now = execution.ended or utcnow()

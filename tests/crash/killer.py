@@ -28,6 +28,9 @@ _RARE_TOGETHER = (3, 24)
 _RARE_FOR = 60.0
 """Points that nobody came by yet: so many at once, in the beginning and in the end, for so many seconds."""
 
+_AT_RANDOM = 0.4
+"""The share of the kills that are at random, where there are enough for the points too."""
+
 _GIVEN_UP_AFTER = 2
 """How often a point is armed in vain before others go before it for good."""
 
@@ -57,6 +60,7 @@ _POINTS_OF = {
     "permissions.": "command line",
     "cli.": "command line",
 }
+_SERVED = ("runtime.", "strike.", "api.", "tick.", "publish.", "dag_files.", "clock.", "file_duties.")
 _NOT_SERVED = ("strike.move.", "strike.remove.", "strike.give_back.")
 _SERVICES = {
     "api-server": "API server",
@@ -74,6 +78,11 @@ class Kill:
     victim: str
     point: str | None
     seconds: float
+
+
+def _is_served(point: str) -> bool:
+    """Say whether it is the API server that comes by a point."""
+    return point.startswith(_SERVED) and not point.startswith(_NOT_SERVED)
 
 
 class Killer:
@@ -135,10 +144,9 @@ class Killer:
                 at_rest = is_at_rest()
                 is_late = time.monotonic() - self._last_of_all > _MOST_PATIENCE
                 is_calm = is_late or (at_rest and self._system.is_up("api-server"))
-                if is_calm:
-                    self._rearm()
+                self._rearm(is_calm)
                 if time.monotonic() >= next_random + (0.0 if at_rest else _PATIENCE):
-                    if len(self.kills) < self.wanted:
+                    if len(self.kills) < self.wanted and self._has_left_for_random():
                         self._kill_at_random(is_calm)
                     next_random = time.monotonic() + self._pause()
                 time.sleep(0.05)
@@ -149,11 +157,19 @@ class Killer:
     def _pause(self) -> float:
         return self._random.uniform(0.5, 6.0)
 
+    def _is_long(self) -> bool:
+        """Whether there are enough kills for every point."""
+        return self.wanted >= len(self._points) // 2
+
+    def _has_left_for_random(self) -> bool:
+        at_random = sum(kill.point is None for kill in self.kills)
+        return not self._is_long() or at_random < max(3.0, _AT_RANDOM * (len(self.kills) + 1))
+
     def _reachable(self) -> bool:
         """Whether there are points not hit yet for which it is worth waiting; only in long runs."""
-        if self.wanted < len(self._points) // 2:
-            return False
-        return any(self._in_vain[name] < _GIVEN_UP_AFTER for name in self._ahead if name not in self.hit)
+        return self._is_long() and any(
+            self._in_vain[name] < _GIVEN_UP_AFTER for name in self._ahead if name not in self.hit
+        )
 
     # -- at points ------------------------------------------------------------------------------------------
     def _arm(self, name: str) -> None:
@@ -166,8 +182,11 @@ class Killer:
                 (self._system.points / crash_points.ARMED / name).unlink()
                 self._armed.pop(name, None)
 
-    def _rearm(self) -> None:
-        """Arm points, those that were not hit yet first: some that are passed, some that are not (yet)."""
+    def _rearm(self, is_calm: bool) -> None:
+        """Arm points, those that were not hit yet first: some that are passed, some that are not (yet).
+
+        Those at which the API server dies are armed only when it is at work again.
+        """
         passed, hit, now = self.passed(), self.hit, time.monotonic()
         for name, since in list(self._armed.items()):
             if now - since > (_ARMED_FOR if name in passed else _RARE_FOR):
@@ -177,13 +196,18 @@ class Killer:
                     self._ahead.append(name)
         few, many = _RARE_TOGETHER
         rare = few if len(self.kills) < self.wanted * 0.6 else many
-        for is_passed, most in ((True, _ARMED_TOGETHER), (False, rare)):
-            ahead = [name for name in self._ahead if (name in passed) == is_passed]
-            ahead.sort(key=lambda name: (name in hit, self._in_vain[name] >= _GIVEN_UP_AFTER))
-            free = most - sum((name in passed) == is_passed for name in self._armed)
-            for name in ahead[: max(0, free)]:
-                self._ahead.remove(name)
-                self._arm(name)
+        for is_served in (False, True) if is_calm else (False,):
+            for is_passed, most in ((True, _ARMED_TOGETHER), (False, rare)):
+
+                def is_meant(name: str, kind: tuple[bool, bool] = (is_served, is_passed)) -> bool:
+                    return (_is_served(name), name in passed) == kind
+
+                ahead = [name for name in self._ahead if is_meant(name)]
+                ahead.sort(key=lambda name: (name in hit, self._in_vain[name] >= _GIVEN_UP_AFTER))
+                free = most - sum(is_meant(name) for name in self._armed)
+                for name in ahead[: max(0, free)]:
+                    self._ahead.remove(name)
+                    self._arm(name)
 
     def _collect(self) -> None:
         """Take note of the points that were hit."""
@@ -196,14 +220,20 @@ class Killer:
             self._armed.pop(hit["name"], None)
             self._ahead.append(hit["name"])
             self._note(self._victim_at(hit["name"], hit["pid"]), hit["name"])
+            if _is_served(hit["name"]):
+                # One death of the API server at a time: what is left of it has all the work to do.
+                self._put_off([name for name in self._armed if _is_served(name)])
         self._read = len(lines)
+
+    def _put_off(self, names: list[str]) -> None:
+        self._disarm(names)
+        self._ahead[:0] = [name for name in names if name not in self._armed]
 
     def _victim_at(self, point: str, pid: int) -> str:
         for name, service in self._system.services.items():
             if pid in service.sessions:
                 return _SERVICES[name]
-        served = ("runtime.", "strike.", "api.", "tick.", "publish.", "dag_files.", "clock.", "file_duties.")
-        if point.startswith(served) and not point.startswith(_NOT_SERVED):
+        if _is_served(point):
             return "API server"
         return next((who for start, who in _POINTS_OF.items() if point.startswith(start)), "task")
 
