@@ -26,6 +26,7 @@ def provider_info() -> dict[str, Any]:
                     "scale_airflow.operators.scale_clock",
                     "scale_airflow.operators.scale_ingest",
                     "scale_airflow.operators.scale_job",
+                    "scale_airflow.operators.scale_metrics",
                 ],
             }
         ],
