@@ -21,6 +21,7 @@ from scale_airflow.services import repairs
 from scale_airflow.services.clears import follow_clear, was_cleared
 from scale_airflow.services.jobs import cancel_locked, jobs_of
 from scale_airflow.services.locks import latest_execution, try_lock_job
+from scale_airflow.services.lost_tasks import retry_lost_tasks
 from scale_airflow.store.models import Job, JobExecution, JobType, QueueEntry, Recipe, Scheduler, utcnow
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ def reconcile(session: Session) -> int:
     if repaired < BATCH:
         apart = [state.job_id for state in tasks.apart_in_live_runs(session, _jobs_in_airflow())]
         repaired += _each(session, apart, _repair_live_task, BATCH - repaired)
+    repaired += retry_lost_tasks(session, BATCH - repaired)
     _sign(session, repaired)
     return repaired
 

@@ -24,6 +24,7 @@ Kind = Literal[
     "task-set-success",
     "task-set-failed",
     "task-cleared",
+    "task-tried-again",
     "task-priority",
 ]
 
@@ -35,7 +36,7 @@ KEPT = 100_000
 def record(
     session: Session,
     kind: Kind,
-    job: Job,
+    job: Job | None,
     *,
     before: str,
     after: str,
@@ -44,15 +45,17 @@ def record(
 ) -> None:
     """Remember a repair, and say it in the log.
 
+    :param job: whose task it was; None for a task that stands for no job, as a Strike process's.
     :param execution_id: of the execution that it ended or began, if any.
     """
+    job_id = None if job is None else job.id
     session.add(
-        Repair(kind=kind, job_id=job.id, job_exe_id=execution_id, before=before, after=after, text=text)
+        Repair(kind=kind, job_id=job_id, job_exe_id=execution_id, before=before, after=after, text=text)
     )
     log.warning(
         "repair kind=%s job=%s execution=%s before=%r after=%r: %s",
         kind,
-        job.id,
+        "-" if job_id is None else job_id,
         "-" if execution_id is None else execution_id,
         before,
         after,
@@ -116,12 +119,13 @@ def summary(session: Session, *, since: datetime) -> list[tuple[str, str]]:
     lines = [("repairs", f"Repaired in the last day: {counted}.")]
     for repair in found.latest:
         moment = repair.occurred.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        job = "" if repair.job_id is None else f"job {repair.job_id}"
         execution = "" if repair.job_exe_id is None else f", execution {repair.job_exe_id}"
+        subject = f" {job}{execution}:" if job else ""
         lines.append(
             (
                 "repair",
-                f"{moment} {repair.kind}: job {repair.job_id}{execution}: {repair.before} -> {repair.after}. "
-                f"{repair.text}",
+                f"{moment} {repair.kind}:{subject} {repair.before} -> {repair.after}. {repair.text}",
             )
         )
     return lines

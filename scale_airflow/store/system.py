@@ -41,7 +41,7 @@ class Repair(Base):
     """A disagreement with Airflow that was put right: of which job, what it was before and after, and why.
 
     ``job_id`` and ``job_exe_id`` are no foreign keys: what was repaired may be looked up, and it is never
-    waited for.
+    waited for. There is no job where the task was that of a Strike process or of a clock rule.
     """
 
     __tablename__ = "scale_repair"
@@ -50,7 +50,7 @@ class Repair(Base):
     id: Mapped[Id]
     occurred: Mapped[Moment] = mapped_column(default=utcnow)
     kind: Mapped[LongText]
-    job_id: Mapped[int] = mapped_column(BigInteger)
+    job_id: Mapped[int | None] = mapped_column(BigInteger)
     job_exe_id: Mapped[int | None] = mapped_column(BigInteger)
     before: Mapped[LongText]
     after: Mapped[LongText]

@@ -26,7 +26,7 @@ def upgrade() -> None:
     sa.Column('id', sa.BigInteger(), sa.Identity(always=False), nullable=False),
     sa.Column('occurred', sa.DateTime(timezone=True), nullable=False),
     sa.Column('kind', sa.Text(), nullable=False),
-    sa.Column('job_id', sa.BigInteger(), nullable=False),
+    sa.Column('job_id', sa.BigInteger(), nullable=True),
     sa.Column('job_exe_id', sa.BigInteger(), nullable=True),
     sa.Column('before', sa.Text(), nullable=False),
     sa.Column('after', sa.Text(), nullable=False),
