@@ -12,6 +12,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from scale_airflow.store.session import transaction
+
 PATIENCE = 60.0
 _LOOK = 0.02
 
@@ -31,6 +33,22 @@ def at_once(actions: Sequence[Callable[[], Any]]) -> list[Any]:
 
     with ThreadPoolExecutor(len(actions)) as pool:
         return list(pool.map(run, actions))
+
+
+def apart(action: Callable[[Session], Any]) -> Callable[[], Any]:
+    """The action in a transaction of its own, as an API server does it."""
+
+    def run() -> Any:
+        with transaction() as session:
+            return action(session)
+
+    return run
+
+
+def no_errors(results: list[Any]) -> list[Any]:
+    """Give the results back, of which none may be an error."""
+    assert not [result for result in results if isinstance(result, Exception)], results
+    return results
 
 
 class Aside:

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import event, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
+from statements import statements
 
 from scale_airflow.compiler import names
 from scale_airflow.compiler.dag_files import DagFile
@@ -20,22 +20,6 @@ from scale_airflow.engine.runs import create_run, run_state
 SECOND = names.task_id("second job")
 
 Look = Callable[[str, str], None]
-
-
-@contextmanager
-def statements(session: Session) -> Iterator[list[str]]:
-    """Collect the statements that are sent meanwhile."""
-    seen: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        seen.append(statement)
-
-    engine = session.get_bind()
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 def states(session: Session) -> dict[tuple[str, str], str | None]:

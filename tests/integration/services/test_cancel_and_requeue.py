@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +12,9 @@ from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from crowd import copy_recipe
-from sqlalchemy import delete, event, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import delete, func, select, update
+from statements import statements
+from work import chain, fail, started, statuses
 from world import World, interface
 
 from scale_airflow.compiler.dags import weight_of
@@ -24,7 +23,7 @@ from scale_airflow.errors import Conflict, InvalidRequest, NotFound
 from scale_airflow.services.cancel import Changed, cancel_jobs
 from scale_airflow.services.events import user_event
 from scale_airflow.services.jobs import cancel_job
-from scale_airflow.services.queue import queue_job, queue_recipe
+from scale_airflow.services.queue import queue_job
 from scale_airflow.services.requeue import requeue_job, requeue_jobs
 from scale_airflow.services.work_lists import JobFilter, JobTypeFilter
 from scale_airflow.store.models import (
@@ -34,14 +33,6 @@ from scale_airflow.store.models import (
     Recipe,
     utcnow,
 )
-
-
-@pytest.fixture
-def world(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setenv("AIRFLOW__SCALE__ALLOWED_ROOTS", str(tmp_path))
-    made = World(session)
-    made.install(tmp_path)
-    return made
 
 
 def lone_jobs(world: World, count: int, name: str = "lone", **fields: Any) -> list[Job]:
@@ -54,48 +45,6 @@ def lone_jobs(world: World, count: int, name: str = "lone", **fields: Any) -> li
     return made
 
 
-LINK = [{"output": "output", "input": "input"}]
-
-
-def chain(world: World, dispatched: bool = True) -> dict[str, Job]:
-    """Queue a recipe a → b → c, each job of a type of its own that is tried once."""
-    steps: list[dict[str, Any]] = []
-    for name, before in (("a", None), ("b", "a"), ("c", "b")):
-        if not list(world.session.scalars(select(Recipe).limit(1))):
-            world.job_type(f"step {name}", max_tries=1)
-        step: dict[str, Any] = {"name": name, "job_type": {"name": f"step {name}", "version": "1.0"}}
-        if before is None:
-            step["recipe_inputs"] = [{"recipe_input": "scene", "job_input": "input"}]
-        else:
-            step["dependencies"] = [{"name": before, "connections": LINK}]
-        steps.append(step)
-    known = world.session.scalars(select(Recipe).limit(1)).first()
-    recipe_type = known.recipe_type if known else world.recipe_type("chain", steps)
-    document = {
-        "version": "1.0",
-        "input_data": [{"name": "scene", "file_id": world.source().id}],
-        "workspace_id": world.workspace().id,
-    }
-    recipe = queue_recipe(
-        world.session, recipe_type=recipe_type, data=document, event=user_event(world.session, "me")
-    )
-    world.session.commit()
-    if dispatched:
-        assert world.dispatch() == 1
-    return {str(job.recipe_job_name): job for job in recipe.jobs}
-
-
-def statuses(world: World, jobs: dict[str, Job]) -> dict[str, str]:
-    return {name: world.reload(job).status for name, job in jobs.items()}
-
-
-def fail(world: World, job: Job) -> None:
-    order = world.claim(job).order
-    assert order is not None
-    assert world.fail(order, error="timeout").decision == "failed"
-    world.set_task_state(job, "failed")
-
-
 def ids(*jobs: Job) -> JobFilter:
     return JobFilter(job_ids=[job.id for job in jobs])
 
@@ -104,22 +53,6 @@ def commit(world: World, act: Callable[..., Changed], *arguments: Any, **options
     done = act(world.session, *arguments, **options)
     world.session.commit()
     return done
-
-
-@contextmanager
-def statements(session: Session) -> Iterator[list[str]]:
-    """Collect the statements that are sent meanwhile; a batch of rows counts once."""
-    seen: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        seen.append(statement)
-
-    engine = session.get_bind()
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 class TestCancel:
@@ -160,7 +93,7 @@ class TestCancel:
         assert second.ended is not None
         assert second.stop_requested is not None
         assert world.task(other["a"]).state == "failed"
-        assert statuses(world, other) == {"a": "CANCELED", "b": "BLOCKED", "c": "BLOCKED"}
+        assert statuses(world, other) == "CANCELED BLOCKED BLOCKED"
 
     def test_in_every_state(self, world: World) -> None:
         jobs = lone_jobs(world, 6)
@@ -191,7 +124,7 @@ class TestCancel:
         recipe = chain(world, dispatched=False)
         commit(world, cancel_jobs, ids(recipe["b"]))
         assert world.dispatch() == 1
-        assert statuses(world, recipe) == {"a": "QUEUED", "b": "CANCELED", "c": "BLOCKED"}
+        assert statuses(world, recipe) == "QUEUED CANCELED BLOCKED"
         assert world.task(recipe["b"]).state == "failed"
         assert world.task(recipe["a"]).state is None
 
@@ -236,12 +169,10 @@ class TestRequeue:
     def test_one_more_try(self, world: World) -> None:
         (job,) = lone_jobs(world, 1, max_tries=3)
         world.dispatch()
-        order = world.claim(job).order
-        assert order is not None
+        order = started(world, job)
         world.fail(order, exit_code=1)
         for number in (2, 3):
-            again = world.claim(job).order
-            assert again is not None
+            again = started(world, job)
             assert world.fail(again, error="timeout").decision == ("retry" if number < 3 else "failed")
         world.set_task_state(job, "failed")
         commit(world, requeue_jobs, ids(job), priority=3)
@@ -251,8 +182,7 @@ class TestRequeue:
         assert world.task(job).state == "failed", "it waits in Scale's queue"
         assert world.dispatch() == 1
         assert (world.task(job).state, world.task(job).priority_weight) == (None, weight_of(3))
-        order = world.claim(job).order
-        assert order is not None
+        order = started(world, job)
         assert world.fail(order, error="timeout").decision == "failed"
         assert world.reload(job).num_exes == 4
 
@@ -291,11 +221,11 @@ class TestRequeue:
         assert world.claim(job).answer == "go"
 
     def test_a_recipe_that_never_reached_airflow_is_dispatched_as_at_first(self, world: World) -> None:
-        recipe = chain(world, dispatched=False)
+        recipe = chain(world, dispatched=False, own_types=True)
         commit(world, cancel_jobs, ids(*recipe.values()))
-        assert statuses(world, recipe) == dict.fromkeys("abc", "CANCELED")
+        assert statuses(world, recipe) == "CANCELED CANCELED CANCELED"
         commit(world, requeue_jobs, ids(*recipe.values()), priority=4)
-        assert statuses(world, recipe) == {"a": "QUEUED", "b": "PENDING", "c": "PENDING"}
+        assert statuses(world, recipe) == "QUEUED PENDING PENDING"
         entry = world.session.scalars(select(QueueEntry)).one()
         assert (entry.recipe_id, entry.priority) == (recipe["a"].recipe_id, 4)
         assert entry.job_type_ids == [recipe["a"].job_type_id]
@@ -303,7 +233,7 @@ class TestRequeue:
         assert world.dispatch() == 1
         for name in "abc":
             world.run(recipe[name])
-        assert statuses(world, recipe) == dict.fromkeys("abc", "COMPLETED")
+        assert statuses(world, recipe) == "COMPLETED COMPLETED COMPLETED"
         assert world.session.get_one(Recipe, recipe["a"].recipe_id).completed is not None
 
     def test_those_after_it_wait_for_it_again(self, world: World) -> None:
@@ -312,7 +242,7 @@ class TestRequeue:
         for name in "bc":
             world.set_task_state(recipe[name], "upstream_failed")
         commit(world, requeue_jobs, JobFilter("FAILED"))
-        assert statuses(world, recipe) == {"a": "QUEUED", "b": "PENDING", "c": "PENDING"}
+        assert statuses(world, recipe) == "QUEUED PENDING PENDING"
         assert world.task(recipe["b"]).state == "upstream_failed", "cleared with the job that it waits for"
         assert world.dispatch() == 1
         for name in "abc":
@@ -321,12 +251,11 @@ class TestRequeue:
 
     def test_one_canceled_before_its_turn_waits_for_a_parent_that_runs(self, world: World) -> None:
         recipe = chain(world)
-        order = world.claim(recipe["a"]).order
-        assert order is not None
+        order = started(world, recipe["a"])
         commit(world, cancel_jobs, ids(recipe["b"]))
         world.set_task_state(recipe["c"], "upstream_failed")
         commit(world, requeue_jobs, ids(recipe["b"]), priority=9)
-        assert statuses(world, recipe) == {"a": "RUNNING", "b": "PENDING", "c": "PENDING"}
+        assert statuses(world, recipe) == "RUNNING PENDING PENDING"
         assert [world.task(recipe[name]).state for name in "abc"] == ["running", None, None]
         assert world.task(recipe["b"]).priority_weight == weight_of(9)
         assert world.dispatch() == 0, "nothing of it waits in Scale's queue"
@@ -340,14 +269,14 @@ class TestRequeue:
         commit(world, cancel_jobs, ids(recipe["b"]))
         world.run(recipe["a"])
         world.set_task_state(recipe["c"], "upstream_failed")
-        assert statuses(world, recipe) == {"a": "COMPLETED", "b": "CANCELED", "c": "BLOCKED"}
+        assert statuses(world, recipe) == "COMPLETED CANCELED BLOCKED"
         commit(world, requeue_jobs, ids(recipe["b"]))
         again = world.reload(recipe["b"])
         assert (again.status, again.num_exes, again.dispatched) == ("QUEUED", 1, None)
         assert world.dispatch() == 1
         for name in "bc":
             world.run(recipe[name])
-        assert statuses(world, recipe) == dict.fromkeys("abc", "COMPLETED")
+        assert statuses(world, recipe) == "COMPLETED COMPLETED COMPLETED"
 
     def test_one_whose_parent_can_not_complete_stays_blocked_until_that_is_requeued(
         self, world: World
@@ -356,9 +285,9 @@ class TestRequeue:
         commit(world, cancel_jobs, ids(recipe["b"]))
         fail(world, recipe["a"])
         commit(world, requeue_jobs, ids(recipe["b"]), priority=7)
-        assert statuses(world, recipe) == {"a": "FAILED", "b": "BLOCKED", "c": "BLOCKED"}
+        assert statuses(world, recipe) == "FAILED BLOCKED BLOCKED"
         commit(world, requeue_jobs, ids(recipe["a"]))
-        assert statuses(world, recipe) == {"a": "QUEUED", "b": "PENDING", "c": "PENDING"}
+        assert statuses(world, recipe) == "QUEUED PENDING PENDING"
         assert world.reload(recipe["b"]).priority == 7
         assert world.dispatch() == 1
         for name in "abc":
@@ -371,7 +300,7 @@ class TestRequeue:
         world.session.execute(update(Job).where(Job.id == recipe["a"].id).values(results={"version": "1.0"}))
         world.session.commit()
         commit(world, requeue_jobs, ids(recipe["b"]))
-        assert statuses(world, recipe) == {"a": "COMPLETED", "b": "FAILED", "c": "BLOCKED"}
+        assert statuses(world, recipe) == "COMPLETED FAILED BLOCKED"
         assert world.execution(recipe["b"]).message is not None
         assert world.dispatch() == 0
 
@@ -429,7 +358,7 @@ def jobs_by_status(world: World) -> dict[str, int]:
 def test_a_thousand_recipes_in_the_statements_of_a_few(world: World) -> None:
     """Cancel all, requeue all; cancel what comes second, requeue it, also when its parents are complete."""
     copies, counts = 400, {}
-    jobs = chain(world)
+    jobs = chain(world, own_types=True)
     copy_recipe(world.session, world.session.get_one(Recipe, jobs["a"].recipe_id), copies)
     every = copies + 1
     second = JobFilter(job_types=JobTypeFilter(ids=[jobs["b"].job_type_id]))

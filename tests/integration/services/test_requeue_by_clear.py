@@ -3,86 +3,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-import pytest
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance, clear_task_instances
 from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
+from work import CHAIN, STEP, chain, fail, lone_job, queued_recipe, started, statuses
 from world import World, interface
 
 from scale_airflow.engine import publishing
-from scale_airflow.execution.order import ClaimAnswer, ExecutionOrder
-from scale_airflow.services.events import user_event
+from scale_airflow.execution.order import ClaimAnswer
 from scale_airflow.services.housekeeping import hide_old_revisions, show_cleared_revisions
 from scale_airflow.services.jobs import cancel_job
-from scale_airflow.services.queue import queue_job, queue_recipe
 from scale_airflow.services.recipe_types import edit_recipe_type
 from scale_airflow.store.models import Job, Recipe, RecipeType
 
 
-@pytest.fixture
-def world(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setenv("AIRFLOW__SCALE__ALLOWED_ROOTS", str(tmp_path))
-    made = World(session)
-    made.install(tmp_path)
-    return made
-
-
-def lone_job(world: World, **fields: Any) -> Job:
-    """Queue and dispatch a job that is tried once."""
-    job_type = world.job_type("one", **{"max_tries": 1, **fields})
-    document = {
-        "version": "1.0",
-        "input_data": [{"name": "input", "file_id": world.source().id}],
-        "output_data": [{"name": "output", "workspace_id": world.workspace().id}],
-    }
-    job = queue_job(world.session, job_type=job_type, data=document, event=user_event(world.session, "me"))
-    world.session.commit()
-    assert world.dispatch() == 1
-    return job
-
-
-LINK = [{"output": "output", "input": "input"}]
-STEP = {"name": "step", "version": "1.0"}
-CHAIN: list[dict[str, Any]] = [
-    {"name": "a", "job_type": STEP, "recipe_inputs": [{"recipe_input": "scene", "job_input": "input"}]},
-    {"name": "b", "job_type": STEP, "dependencies": [{"name": "a", "connections": LINK}]},
-    {"name": "c", "job_type": STEP, "dependencies": [{"name": "b", "connections": LINK}]},
-]
-
-
-def chain(world: World) -> tuple[RecipeType, dict[str, Job]]:
-    """Queue and dispatch a recipe a → b → c, of which each job is tried once."""
-    world.job_type("step", max_tries=1)
-    recipe_type = world.recipe_type("chain", CHAIN)
-    document = {
-        "version": "1.0",
-        "input_data": [{"name": "scene", "file_id": world.source().id}],
-        "workspace_id": world.workspace().id,
-    }
-    recipe = queue_recipe(
-        world.session, recipe_type=recipe_type, data=document, event=user_event(world.session, "me")
-    )
-    world.session.commit()
-    assert world.dispatch() == 1
-    return recipe_type, {str(job.recipe_job_name): job for job in recipe.jobs}
-
-
-def statuses(world: World, jobs: dict[str, Job]) -> dict[str, str]:
-    return {name: world.reload(job).status for name, job in jobs.items()}
-
-
-def fail(world: World, job: Job) -> ExecutionOrder:
-    """Let a job run and fail for good, and its task end as its worker would."""
-    order = world.claim(job).order
-    assert order is not None
-    assert world.fail(order, error="timeout").decision == "failed"
-    world.set_task_state(job, "failed")
-    return order
+def type_of(world: World, jobs: dict[str, Job]) -> RecipeType:
+    return world.session.get_one(Recipe, jobs["a"].recipe_id).recipe_type
 
 
 def clear(world: World, *jobs: Job) -> None:
@@ -127,8 +64,7 @@ def test_a_failed_job_has_one_more_try_after_a_clear(world: World) -> None:
 def test_exactly_one_more_try_for_each_clear(world: World) -> None:
     job = lone_job(world, max_tries=3)
     for _ in range(2):
-        order = world.claim(job).order
-        assert order is not None
+        order = started(world, job)
         assert world.fail(order, error="timeout").decision == "retry"
         die(world, job)
     fail(world, job)
@@ -144,8 +80,7 @@ def test_exactly_one_more_try_for_each_clear(world: World) -> None:
 
 def test_a_worker_that_dies_after_its_last_report_brings_no_other_try(world: World) -> None:
     job = lone_job(world)
-    order = world.claim(job).order
-    assert order is not None
+    order = started(world, job)
     assert world.fail(order, error="timeout").decision == "failed"
     for _ in range(2):
         die(world, job)
@@ -159,10 +94,9 @@ def test_a_worker_that_dies_after_its_last_report_brings_no_other_try(world: Wor
 
 
 def test_a_clear_of_another_task_is_no_clear_of_this_one(world: World) -> None:
-    _, jobs = chain(world)
+    jobs = chain(world)
     world.run(jobs["a"])
-    order = world.claim(jobs["b"]).order
-    assert order is not None
+    order = started(world, jobs["b"])
     assert world.fail(order, error="timeout").decision == "failed"
     clear(world, jobs["a"])
     die(world, jobs["b"])
@@ -189,15 +123,15 @@ def test_a_completed_job_that_is_cleared_is_over_at_once(world: World) -> None:
 
 
 def test_those_after_it_run_again_too(world: World) -> None:
-    _, jobs = chain(world)
+    jobs = chain(world)
     world.run(jobs["a"])
     fail(world, jobs["b"])
     world.set_task_state(jobs["c"], "upstream_failed")
-    assert statuses(world, jobs) == {"a": "COMPLETED", "b": "FAILED", "c": "BLOCKED"}
+    assert statuses(world, jobs) == "COMPLETED FAILED BLOCKED"
     clear(world, jobs["b"])
     order = start(world, jobs["b"]).order
     assert order is not None
-    assert statuses(world, jobs) == {"a": "COMPLETED", "b": "RUNNING", "c": "PENDING"}
+    assert statuses(world, jobs) == "COMPLETED RUNNING PENDING"
     assert world.task(jobs["c"]).state is None, "it waits for its parent again"
     world.complete(order)
     world.set_task_state(jobs["b"], "success")
@@ -219,15 +153,7 @@ def test_one_with_another_failed_parent_stays_blocked(world: World) -> None:
         ],
     }
     recipe_type = world.recipe_type("joined", [{**root, "name": "left"}, {**root, "name": "right"}, join])
-    document = {
-        "version": "1.0",
-        "input_data": [{"name": "scene", "file_id": world.source().id}],
-        "workspace_id": world.workspace().id,
-    }
-    recipe = queue_recipe(
-        world.session, recipe_type=recipe_type, data=document, event=user_event(world.session, "me")
-    )
-    world.session.commit()
+    recipe = queued_recipe(world, recipe_type)
     world.dispatch()
     jobs = {str(job.recipe_job_name): job for job in recipe.jobs}
     fail(world, jobs["left"])
@@ -243,8 +169,7 @@ def test_one_with_another_failed_parent_stays_blocked(world: World) -> None:
 
 def test_a_canceled_job_runs_again(world: World) -> None:
     job = lone_job(world)
-    order = world.claim(job).order
-    assert order is not None
+    order = started(world, job)
     cancel_job(world.session, job.id)
     world.session.commit()
     clear(world, job)
@@ -256,17 +181,17 @@ def test_a_canceled_job_runs_again(world: World) -> None:
 
 
 def test_a_job_that_was_canceled_before_it_started_runs_when_cleared(world: World) -> None:
-    _, jobs = chain(world)
+    jobs = chain(world)
     cancel_job(world.session, jobs["b"].id)
     world.session.commit()
-    assert statuses(world, jobs) == {"a": "QUEUED", "b": "CANCELED", "c": "BLOCKED"}
+    assert statuses(world, jobs) == "QUEUED CANCELED BLOCKED"
     world.set_task_state(jobs["c"], "upstream_failed")
     world.run(jobs["a"])
     assert world.reload(jobs["b"]).status == "CANCELED", "it stays until it is asked for"
     clear(world, jobs["b"])
     order = start(world, jobs["b"]).order
     assert order is not None
-    assert statuses(world, jobs) == {"a": "COMPLETED", "b": "RUNNING", "c": "PENDING"}
+    assert statuses(world, jobs) == "COMPLETED RUNNING PENDING"
     assert world.reload(jobs["b"]).num_exes == 1
     assert world.task(jobs["c"]).state is None
 
@@ -274,14 +199,13 @@ def test_a_job_that_was_canceled_before_it_started_runs_when_cleared(world: Worl
 def test_what_could_not_start_with_its_parents_results_is_looked_at_again(world: World) -> None:
     from scale_airflow.store.models import Workspace
 
-    _, jobs = chain(world)
-    order = world.claim(jobs["a"]).order
-    assert order is not None
+    jobs = chain(world)
+    order = started(world, jobs["a"])
     products = world.session.scalars(select(Workspace).where(Workspace.name == "products")).one()
     products.is_active = False
     world.session.commit()
     world.complete(order)
-    assert statuses(world, jobs) == {"a": "COMPLETED", "b": "FAILED", "c": "BLOCKED"}
+    assert statuses(world, jobs) == "COMPLETED FAILED BLOCKED"
     world.set_task_state(jobs["a"], "success")
     # Its own task learns of it, as often as Airflow tries it.
     assert start(world, jobs["b"]).outcome == "failed"
@@ -297,7 +221,7 @@ def test_what_could_not_start_with_its_parents_results_is_looked_at_again(world:
     world.session.commit()
     clear(world, jobs["b"])
     assert start(world, jobs["b"]).answer == "go"
-    assert statuses(world, jobs) == {"a": "COMPLETED", "b": "RUNNING", "c": "PENDING"}
+    assert statuses(world, jobs) == "COMPLETED RUNNING PENDING"
 
 
 def test_a_clear_long_after_airflow_forgot_the_first_try(world: World) -> None:
@@ -312,12 +236,12 @@ def test_a_clear_long_after_airflow_forgot_the_first_try(world: World) -> None:
 
 
 def test_a_cleared_run_of_a_hidden_revision_comes_back(world: World) -> None:
-    recipe_type, jobs = chain(world)
+    jobs = chain(world)
     old = jobs["a"].dag_id
     fail(world, jobs["a"])
     end_run(world, old)
     edited = {"version": "1.0", "input_data": [{"name": "scene", "type": "file"}], "jobs": CHAIN[:2]}
-    edit_recipe_type(world.session, recipe_type.id, {"definition": edited})
+    edit_recipe_type(world.session, type_of(world, jobs).id, {"definition": edited})
     world.session.commit()
     assert hide_old_revisions(world.session) == [old]
     assert show_cleared_revisions(world.session) == []
@@ -330,10 +254,10 @@ def test_a_cleared_run_of_a_hidden_revision_comes_back(world: World) -> None:
 
 
 def test_other_hidden_dags_stay_hidden(world: World) -> None:
-    recipe_type, jobs = chain(world)
+    jobs = chain(world)
     dag_id = jobs["a"].dag_id
     # As a Strike process's: a DAG that no revision of a type has.
-    recipe_type.name = "other"
+    type_of(world, jobs).name = "other"
     from scale_airflow.store.models import RecipeTypeRevision
 
     revision = world.session.scalars(

@@ -4,46 +4,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from work import queued, queued_recipe, started, steps
 from world import World, interface
 
-from scale_airflow.execution.order import CompletionReport, ExecutionOrder, PhaseTimes, ReportedParse
+from scale_airflow.execution.order import CompletionReport, PhaseTimes, ReportedParse
 from scale_airflow.services import executions
 from scale_airflow.services.errors import create_error
-from scale_airflow.services.events import user_event
 from scale_airflow.services.job_types import edit_job_type
-from scale_airflow.services.queue import queue_job, queue_recipe
 from scale_airflow.store.models import Job, JobType, ScaleFile, Workspace
 
 
-@pytest.fixture
-def world(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setenv("AIRFLOW__SCALE__ALLOWED_ROOTS", str(tmp_path))
-    made = World(session)
-    made.install(tmp_path)
-    return made
-
-
-def queue(world: World, job_type: JobType) -> Job:
-    data = {
-        "input_data": [{"name": "input", "file_id": world.source().id}],
-        "output_data": [{"name": "output", "workspace_id": world.workspace().id}],
-    }
-    job = queue_job(world.session, job_type=job_type, data=data, event=user_event(world.session, "me"))
-    world.session.commit()
+def dispatched_job(world: World, job_type: JobType) -> Job:
+    job = queued(world, job_type)
     world.dispatch()
     return job
-
-
-def started(world: World, job: Job) -> ExecutionOrder:
-    order = world.claim(job).order
-    assert order is not None
-    return order
 
 
 def parsed(**fields: Any) -> ReportedParse:
@@ -66,7 +44,7 @@ def parsed(**fields: Any) -> ReportedParse:
 def test_wrong_parse_results_fail_the_job_and_name_the_place(
     world: World, result: ReportedParse, place: str
 ) -> None:
-    job = queue(world, world.job_type("one", max_tries=1))
+    job = dispatched_job(world, world.job_type("one", max_tries=1))
     answer = world.complete(started(world, job), parse_results=(result,))
     assert answer.decision == "failed"
     execution = world.execution(job)
@@ -77,7 +55,7 @@ def test_wrong_parse_results_fail_the_job_and_name_the_place(
 
 
 def test_a_path_that_another_file_has_fails_the_job(world: World) -> None:
-    job = queue(world, world.job_type("one", max_tries=1))
+    job = dispatched_job(world, world.job_type("one", max_tries=1))
     order = started(world, job)
     taken = world.source("output.dat")
     taken.workspace_id, taken.file_path = world.workspace().id, f"{order.output_path}/output.dat"
@@ -89,7 +67,7 @@ def test_a_path_that_another_file_has_fails_the_job(world: World) -> None:
 
 def test_a_type_that_can_not_run_any_more_fails_its_jobs_with_the_reason(world: World) -> None:
     job_type = world.job_type("one")
-    job = queue(world, job_type)
+    job = dispatched_job(world, job_type)
     job_type.docker_image = None
     world.session.commit()
     for _ in range(2):
@@ -100,32 +78,12 @@ def test_a_type_that_can_not_run_any_more_fails_its_jobs_with_the_reason(world: 
     assert "docker_image" in str(found.executions[0].message)
 
 
-CHAIN: list[dict[str, Any]] = [
-    {
-        "name": "a",
-        "job_type": {"name": "step", "version": "1.0"},
-        "recipe_inputs": [{"recipe_input": "scene", "job_input": "input"}],
-    },
-    {
-        "name": "b",
-        "job_type": {"name": "step", "version": "1.0"},
-        "dependencies": [{"name": "a", "connections": [{"output": "output", "input": "input"}]}],
-    },
-]
+CHAIN = steps("step", "step")
 
 
 def test_a_recipe_under_way_keeps_its_revisions_and_follows_what_is_live(world: World) -> None:
     job_type = world.job_type("step", docker_image="old", max_tries=1)
-    recipe = queue_recipe(
-        world.session,
-        recipe_type=world.recipe_type("chain", CHAIN),
-        data={
-            "input_data": [{"name": "scene", "file_id": world.source().id}],
-            "workspace_id": world.workspace().id,
-        },
-        event=user_event(world.session, "me"),
-    )
-    world.session.commit()
+    recipe = queued_recipe(world, world.recipe_type("chain", CHAIN))
     world.dispatch()
     first, second = recipe.jobs
     world.run(first)
@@ -155,16 +113,7 @@ def test_a_recipe_under_way_keeps_its_revisions_and_follows_what_is_live(world: 
 
 def test_a_child_whose_workspace_was_closed_fails_and_says_so(world: World) -> None:
     world.job_type("step")
-    recipe = queue_recipe(
-        world.session,
-        recipe_type=world.recipe_type("chain", CHAIN),
-        data={
-            "input_data": [{"name": "scene", "file_id": world.source().id}],
-            "workspace_id": world.workspace().id,
-        },
-        event=user_event(world.session, "me"),
-    )
-    world.session.commit()
+    recipe = queued_recipe(world, world.recipe_type("chain", CHAIN))
     world.dispatch()
     first, second = recipe.jobs
     order = started(world, first)
@@ -179,7 +128,7 @@ def test_a_child_whose_workspace_was_closed_fails_and_says_so(world: World) -> N
 def test_times_that_are_none_are_refused_and_change_nothing(world: World) -> None:
     from scale_airflow.errors import InvalidDocument
 
-    job = queue(world, world.job_type("one"))
+    job = dispatched_job(world, world.job_type("one"))
     order = started(world, job)
     wrong = CompletionReport(0, PhaseTimes(pre_started="9999-12-31T24:00:00Z"), (), (), {}, {}, ())
     with pytest.raises(InvalidDocument, match="pre_started"):
