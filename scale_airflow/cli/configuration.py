@@ -19,12 +19,15 @@ from scale_airflow.errors import DocumentWarning, InvalidRequest
 def apply_command(args: Any) -> None:
     """Apply a set-up document: workspaces, configuration, Strike processes."""
     from scale_airflow.definitions.documents import load_json
+    from scale_airflow.services.audit import record_command
     from scale_airflow.services.setup import apply_setup
     from scale_airflow.store.session import transaction
 
     document = load_json(read_text(str(args.file)))
-    with transaction() as session:
+    with transaction(point="cli.apply") as session:
         report = apply_setup(session, document, args.file.resolve().parent)
+        made = [f"{what} {name}" for what, name, outcome in report.entries if outcome != "unchanged"]
+        record_command(session, "apply_setup", changed=made)
     show(report.rows(), args.output)
     warn(report.warnings)
 
@@ -33,12 +36,14 @@ def apply_command(args: Any) -> None:
 def import_command(args: Any) -> None:
     """Import a configuration export document, all of it or nothing."""
     from scale_airflow.definitions.documents import load_json
+    from scale_airflow.services.audit import names_in, record_command
     from scale_airflow.services.transfer import import_configuration
     from scale_airflow.store.session import transaction
 
     document = load_json(read_text(args.file))
-    with transaction() as session:
+    with transaction(point="cli.import") as session:
         warnings = import_configuration(session, document)
+        record_command(session, "import_configuration", **names_in(document))
     if args.output == "table":
         print(f"Imported {args.file}.")
         warn(warnings)

@@ -14,11 +14,14 @@ from scale_airflow.errors import InstallationError
 @action
 def init_command(args: Any) -> None:
     """Make what Scale needs in the metadata database; what exists stays."""
+    from scale_airflow.services.audit import record_command
     from scale_airflow.services.installation import initialize
     from scale_airflow.store.session import transaction
 
-    with transaction() as session:
+    with transaction(point="cli.init") as session:
         done = initialize(session, host=args.host)
+        if done.created or done.updated:
+            record_command(session, "init", created=done.created, updated=done.updated)
     rows = [{"action": "created", "what": what} for what in done.created]
     rows += [{"action": "updated", "what": what} for what in done.updated]
     if rows or args.output != "table":
@@ -79,6 +82,8 @@ def sync_perms_command(args: Any) -> None:
     """Make Scale's permissions in the FAB auth manager and give them to Airflow's roles."""
     from scale_airflow.api_plugin.permissions import sync_permissions
     from scale_airflow.api_plugin.users import is_fab
+    from scale_airflow.services.audit import record_command
+    from scale_airflow.store.session import transaction
 
     load_auth_manager()
     if not is_fab():
@@ -88,6 +93,8 @@ def sync_perms_command(args: Any) -> None:
         )
     added = sync_permissions()
     if added:
+        with transaction() as session:
+            record_command(session, "sync_perms", added=added)
         print(f"Made {added} {'permission or grant' if added == 1 else 'permissions and grants'}.")
     else:
         print("Every role has its permissions already.")
@@ -96,9 +103,11 @@ def sync_perms_command(args: Any) -> None:
 @action
 def rotate_secret_command(args: Any) -> None:
     """Replace the secret of the workers' connection."""
+    from scale_airflow.services.audit import record_command
     from scale_airflow.services.installation import rotate_secret
     from scale_airflow.store.session import transaction
 
-    with transaction() as session:
+    with transaction(point="cli.rotate_secret") as session:
         rotate_secret(session)
+        record_command(session, "rotate_secret")
     print("The connection scale_default has a new secret.")

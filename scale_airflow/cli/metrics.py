@@ -13,6 +13,7 @@ from scale_airflow.errors import Fault, InvalidRequest
 @action
 def metrics_command(args: Any) -> None:
     """Replace the metrics of each day from the first up to the last one; each is a transaction of its own."""
+    from scale_airflow.services.audit import record_command
     from scale_airflow.services.metrics import compute_day
     from scale_airflow.store.session import transaction
 
@@ -23,6 +24,7 @@ def metrics_command(args: Any) -> None:
         day = first + timedelta(days=number)
         with transaction(point="cli.metrics") as session:
             counted = compute_day(session, day)
+            record_command(session, "compute_metrics", day=day.isoformat())
         rows.append({"day": day.isoformat(), "jobs": counted["job-types"], "ingests": counted["ingests"]})
     show(rows, args.output)
 

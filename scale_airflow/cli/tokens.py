@@ -14,6 +14,7 @@ from scale_airflow.errors import NotFound
 def create_command(args: Any) -> None:
     """Make a token and print it, this once."""
     from scale_airflow.api_plugin.users import by_name
+    from scale_airflow.services.audit import record_command
     from scale_airflow.services.tokens import create_token
     from scale_airflow.store.session import transaction
 
@@ -23,9 +24,10 @@ def create_command(args: Any) -> None:
     expires = None
     if args.days is not None:
         expires = datetime.now(timezone.utc) + timedelta(days=args.days)
-    with transaction() as session:
+    with transaction(point="cli.create_token") as session:
         row, token = create_token(session, username=args.username, name=args.name, expires=expires)
         made = {"id": row.id, "user": args.username, "name": args.name, "token": token}
+        record_command(session, "create_token", token_id=row.id, user=args.username, name=args.name)
     if args.output == "table":
         print(token)
     else:
@@ -57,11 +59,13 @@ def list_command(args: Any) -> None:
 @action
 def revoke_command(args: Any) -> None:
     """End a token at once."""
+    from scale_airflow.services.audit import record_command
     from scale_airflow.services.tokens import revoke
     from scale_airflow.store.session import transaction
 
-    with transaction() as session:
+    with transaction(point="cli.revoke_token") as session:
         revoke(session, args.token_id)
+        record_command(session, "revoke_token", token_id=args.token_id)
     print(f"Token {args.token_id} is revoked.")
 
 

@@ -22,8 +22,8 @@ def cancel_command(args: Any) -> None:
     """Cancel jobs; what runs of them is killed."""
     from scale_airflow.services.cancel import CANCELABLE, cancel_jobs
 
-    def cancel(session: Session, wanted: JobFilter) -> None:
-        cancel_jobs(session, wanted)
+    def cancel(session: Session, wanted: JobFilter) -> list[int]:
+        return cancel_jobs(session, wanted).changed
 
     _change(args, _Change("cancel", "canceled", CANCELABLE, cancel))
 
@@ -33,8 +33,8 @@ def requeue_command(args: Any) -> None:
     """Give FAILED and CANCELED jobs one more try."""
     from scale_airflow.services.requeue import REQUEUEABLE, requeue_jobs
 
-    def requeue(session: Session, wanted: JobFilter) -> None:
-        requeue_jobs(session, wanted, priority=args.priority)
+    def requeue(session: Session, wanted: JobFilter) -> list[int]:
+        return requeue_jobs(session, wanted, priority=args.priority).changed
 
     _change(args, _Change("requeue", "requeued", REQUEUEABLE, requeue))
 
@@ -45,12 +45,13 @@ class _Change:
 
     :param verb: as in "12 jobs to cancel"; ``done`` as in "12 jobs were canceled".
     :param statuses: what a job may be for it.
+    :param act: does it, and returns the ids of the jobs that it changed.
     """
 
     verb: str
     done: str
     statuses: Sequence[str]
-    act: Callable[[Session, JobFilter], None]
+    act: Callable[[Session, JobFilter], list[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class _Row:
 
 
 def _change(args: Any, change: _Change) -> None:
+    from scale_airflow.services.audit import record_command
     from scale_airflow.services.work_lists import JobFilter
     from scale_airflow.store.session import transaction
 
@@ -80,7 +82,8 @@ def _change(args: Any, change: _Change) -> None:
         _confirm(change, meant, skipped=len(before) - len(meant))
     with transaction() as session:
         # Those that were shown, and no others that have come since.
-        change.act(session, JobFilter(job_ids=[row.id for row in meant]))
+        changed = change.act(session, JobFilter(job_ids=[row.id for row in meant]))
+        record_command(session, f"{change.verb}_jobs", job_ids=changed)
     with transaction() as session:
         after = _look(session, JobFilter(job_ids=[row.id for row in before]))
     _tell(args.output, change, before, after)

@@ -22,7 +22,7 @@ from scale_airflow.api_plugin.views.warnings import warnings
 from scale_airflow.definitions.documents import load_json, schema
 from scale_airflow.definitions.faults import quote
 from scale_airflow.errors import Fault, InvalidDocument, InvalidRequest
-from scale_airflow.services import transfer
+from scale_airflow.services import audit, transfer
 from scale_airflow.store.base import utcnow
 from scale_airflow.store.session import transaction
 
@@ -190,6 +190,7 @@ def _import(document: Any, caller: Caller) -> Reply:
         found = transfer.import_configuration(
             session, document, may_use_privileged=may_use_privileged(caller)
         )
+        audit.record(session, caller.username, "import_configuration", **audit.names_in(document))
     return Reply(warnings(found))
 
 

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from fastapi import APIRouter, Depends, Request
 
-from scale_airflow.api_plugin.auth import requires
+from scale_airflow.api_plugin.auth import Caller, requires
 from scale_airflow.api_plugin.bodies import JsonBody
 from scale_airflow.api_plugin.links import LinksDep
 from scale_airflow.api_plugin.listing import WindowDep, page_of
@@ -13,14 +15,14 @@ from scale_airflow.api_plugin.parameters import PathId
 from scale_airflow.api_plugin.replies import Reply, created
 from scale_airflow.api_plugin.schemas import documented_by
 from scale_airflow.api_plugin.views import types
-from scale_airflow.services import errors, type_lists
+from scale_airflow.services import audit, errors, type_lists
 from scale_airflow.store.session import transaction
 
 router = APIRouter(tags=["Errors"])
 
 READ = [Depends(requires("GET", "Scale Errors"))]
-CREATE = [Depends(requires("POST", "Scale Errors"))]
-EDIT = [Depends(requires("PUT", "Scale Errors"))]
+CreatorDep = Annotated[Caller, Depends(requires("POST", "Scale Errors"))]
+EditorDep = Annotated[Caller, Depends(requires("PUT", "Scale Errors"))]
 
 _EXAMPLE = {
     "name": "error1",
@@ -41,13 +43,13 @@ def list_errors(request: Request, window: WindowDep) -> Reply:
     "/errors/",
     summary="Create error",
     status_code=201,
-    dependencies=CREATE,
     openapi_extra=documented_by("error-1.0", example=_EXAMPLE),
 )
-def create_error(body: JsonBody, links: LinksDep) -> Reply:
+def create_error(caller: CreatorDep, body: JsonBody, links: LinksDep) -> Reply:
     """Create an error of the category ALGORITHM or DATA; SYSTEM is reserved."""
     with transaction(point="api.create_error") as session:
         made = errors.create_error(session, body)
+        audit.record(session, caller.username, "create_error", error_id=made.id, name=made.name)
         return created(types.error(made), links.to(f"/errors/{made.id}/"))
 
 
@@ -61,10 +63,12 @@ def get_error(error_id: PathId) -> Reply:
 @router.patch(
     "/errors/{error_id}/",
     summary="Edit error",
-    dependencies=EDIT,
     openapi_extra=documented_by("error-1.0", editing=True, without=("name",)),
 )
-def edit_error(error_id: PathId, body: JsonBody) -> Reply:
+def edit_error(caller: EditorDep, error_id: PathId, body: JsonBody) -> Reply:
     """Change title, description or category of an error; those of the category SYSTEM stay as they are."""
     with transaction(point="api.edit_error") as session:
-        return Reply(types.error(errors.edit_error(session, error_id, body)))
+        edited = errors.edit_error(session, error_id, body)
+        changed = audit.fields_of(body)
+        audit.record(session, caller.username, "edit_error", error_id=error_id, fields=changed)
+        return Reply(types.error(edited))

@@ -18,7 +18,7 @@ from scale_airflow.api_plugin.schemas import WARNED, documented_by
 from scale_airflow.api_plugin.views import types
 from scale_airflow.api_plugin.views.types import JsonObject
 from scale_airflow.api_plugin.views.warnings import warnings
-from scale_airflow.services import job_type_status, job_types, type_lists
+from scale_airflow.services import audit, job_type_status, job_types, type_lists
 from scale_airflow.store.models import JobType
 from scale_airflow.store.session import transaction
 
@@ -105,6 +105,8 @@ def create_job_type(caller: CreatorDep, body: JsonBody, links: LinksDep) -> Repl
     """Create a job type with its interface, error mapping and trigger rule."""
     with transaction(point="api.create_job_type") as session:
         made, _ = job_types.create_job_type(session, body, may_use_privileged=may_use_privileged(caller))
+        about = {"name": made.name, "version": made.version}
+        audit.record(session, caller.username, "create_job_type", job_type_id=made.id, **about)
         return created(details(session, made), links.to(f"/job-types/{made.id}/"))
 
 
@@ -167,6 +169,8 @@ def edit_job_type(caller: EditorDep, job_type_id: PathId, body: JsonBody) -> Rep
         edited, _ = job_types.edit_job_type(
             session, job_type_id, body, may_use_privileged=may_use_privileged(caller)
         )
+        about = {"job_type_id": job_type_id, "fields": audit.fields_of(body)}
+        audit.record(session, caller.username, "edit_job_type", **about)
         return Reply(details(session, edited))
 
 

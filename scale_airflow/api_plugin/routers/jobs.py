@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from scale_airflow.api_plugin.auth import requires
+from scale_airflow.api_plugin.auth import Caller, requires
 from scale_airflow.api_plugin.bodies import Field, JsonBody, check_fields, documented
 from scale_airflow.api_plugin.filters import JobTypesDep
 from scale_airflow.api_plugin.job_filters import filter_fields, listed, read_filter
@@ -17,7 +17,7 @@ from scale_airflow.api_plugin.parameters import Identifier, OneOf, PathId
 from scale_airflow.api_plugin.replies import Reply
 from scale_airflow.api_plugin.views import work
 from scale_airflow.errors import Fault, InvalidRequest
-from scale_airflow.services import cancel, jobs, work_details, work_lists
+from scale_airflow.services import audit, cancel, jobs, work_details, work_lists
 from scale_airflow.services.work_lists import JobFilter
 from scale_airflow.store.models import JOB_STATUSES
 from scale_airflow.store.session import transaction
@@ -25,7 +25,7 @@ from scale_airflow.store.session import transaction
 router = APIRouter(tags=["Jobs"])
 
 READ = [Depends(requires("GET", "Scale Jobs"))]
-EDIT = [Depends(requires("PUT", "Scale Jobs"))]
+EditorDep = Annotated[Caller, Depends(requires("PUT", "Scale Jobs"))]
 
 _CHANGES = {
     "status": Field(
@@ -59,10 +59,9 @@ def list_jobs(
 @router.post(
     "/jobs/cancel/",
     summary="Cancel jobs",
-    dependencies=EDIT,
     openapi_extra=documented(_CANCEL, minProperties=1),
 )
-def cancel_jobs(body: JsonBody, window: PagesDep) -> Reply:
+def cancel_jobs(caller: EditorDep, body: JsonBody, window: PagesDep) -> Reply:
     """Cancel jobs, all in one transaction: waiting ones never start, the work of running ones is killed.
 
     Jobs that depend on them are BLOCKED. Jobs that match and are COMPLETED or CANCELED stay as they are. At
@@ -73,6 +72,7 @@ def cancel_jobs(body: JsonBody, window: PagesDep) -> Reply:
     wanted, _ = read_filter(body, _CANCEL, cancel.CANCELABLE)
     with transaction(point="api.cancel_jobs") as session:
         done = cancel.cancel_jobs(session, wanted)
+        audit.record(session, caller.username, "cancel_jobs", filter=body, job_ids=done.changed)
         return listed(session, done.matched, window)
 
 
@@ -83,8 +83,8 @@ def get_job(job_id: PathId, links: LinksDep) -> Reply:
         return Reply(work.job_details(work_details.job_details(session, job_id), links))
 
 
-@router.patch("/jobs/{job_id}/", summary="Update job", dependencies=EDIT, openapi_extra=documented(_CHANGES))
-def edit_job(job_id: PathId, body: JsonBody, links: LinksDep) -> Reply:
+@router.patch("/jobs/{job_id}/", summary="Update job", openapi_extra=documented(_CHANGES))
+def edit_job(caller: EditorDep, job_id: PathId, body: JsonBody, links: LinksDep) -> Reply:
     """Cancel a job. The work of its running execution is killed; jobs that depend on it are blocked."""
     given = check_fields(body, _CHANGES)
     if given["status"] != "CANCELED":
@@ -92,5 +92,6 @@ def edit_job(job_id: PathId, body: JsonBody, links: LinksDep) -> Reply:
         raise InvalidRequest(message, [Fault("/status", message)])
     with transaction(point="api.edit_job") as session:
         jobs.cancel_job(session, job_id)
+        audit.record(session, caller.username, "edit_job", job_id=job_id, status="CANCELED")
         session.flush()
         return Reply(work.job_details(work_details.job_details(session, job_id), links))

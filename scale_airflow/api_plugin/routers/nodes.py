@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from scale_airflow.api_plugin.auth import requires
+from scale_airflow.api_plugin.auth import Caller, requires
 from scale_airflow.api_plugin.bodies import Field, JsonBody, check_fields, documented
 from scale_airflow.api_plugin.links import Links, LinksDep
 from scale_airflow.api_plugin.listing import WindowDep, page_of
@@ -15,13 +15,13 @@ from scale_airflow.api_plugin.parameters import Flag, PathId
 from scale_airflow.api_plugin.replies import Reply, created
 from scale_airflow.api_plugin.views import nodes, work
 from scale_airflow.config import settings
-from scale_airflow.services import node_control
+from scale_airflow.services import audit, node_control
 from scale_airflow.store.session import transaction
 
 router = APIRouter(tags=["Nodes"])
 
 READ = [Depends(requires("GET", "Scale Nodes"))]
-EDIT = [Depends(requires("PUT", "Scale Nodes"))]
+EditorDep = Annotated[Caller, Depends(requires("PUT", "Scale Nodes"))]
 
 _HOSTNAME = "The full name of the host; the next beat of its agent sets it again."
 _PORT = "The port of the worker's log server; the next beat of the agent sets it again."
@@ -75,29 +75,28 @@ def get_node(node_id: PathId) -> Reply:
     "/nodes/{node_id}/",
     summary="Replace node",
     status_code=201,
-    dependencies=EDIT,
     openapi_extra=documented(_WHOLE),
 )
-def replace_node(node_id: PathId, body: JsonBody, links: LinksDep) -> Reply:
+def replace_node(caller: EditorDep, node_id: PathId, body: JsonBody, links: LinksDep) -> Reply:
     """Set what can be set of a node. Without `pause_reason` it has none, without `is_active` that stays."""
     given = check_fields(body, _WHOLE)
-    return _changed(node_id, {"pause_reason": None, **given}, links)
+    return _changed(caller, node_id, {"pause_reason": None, **given}, links)
 
 
 @router.patch(
     "/nodes/{node_id}/",
     summary="Update node",
     status_code=201,
-    dependencies=EDIT,
     openapi_extra=documented(_CHANGES, minProperties=1),
 )
-def edit_node(node_id: PathId, body: JsonBody, links: LinksDep) -> Reply:
+def edit_node(caller: EditorDep, node_id: PathId, body: JsonBody, links: LinksDep) -> Reply:
     """Change some of a node, for example pause it with a reason. Nothing new starts there from then on."""
-    return _changed(node_id, check_fields(body, _CHANGES, any_of=True), links)
+    return _changed(caller, node_id, check_fields(body, _CHANGES, any_of=True), links)
 
 
-def _changed(node_id: int, changes: dict[str, Any], links: Links) -> Reply:
+def _changed(caller: Caller, node_id: int, changes: dict[str, Any], links: Links) -> Reply:
     with transaction(point="api.edit_node") as session:
         node_control.change_node(session, node_id, changes)
+        audit.record(session, caller.username, "edit_node", node_id=node_id, changes=changes)
         found = node_control.node_details(session, node_id, settings())
         return created(work.node_details(found), links.to(f"/nodes/{node_id}/"))

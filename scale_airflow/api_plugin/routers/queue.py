@@ -17,7 +17,7 @@ from scale_airflow.api_plugin.replies import Reply, created
 from scale_airflow.api_plugin.views import work
 from scale_airflow.api_plugin.views.moments import moment
 from scale_airflow.errors import Fault, InvalidRequest
-from scale_airflow.services import queue, requeue, work_details
+from scale_airflow.services import audit, queue, requeue, work_details
 from scale_airflow.services.lookup import by_id
 from scale_airflow.store.models import JobType, RecipeType
 from scale_airflow.store.session import transaction
@@ -62,7 +62,7 @@ _PRIORITY = Field(
 _HIGHEST_PRIORITY = 2**31 - 1
 _REQUEUE = {**filter_fields(requeue.REQUEUEABLE), "priority": _PRIORITY}
 _REQUEUE_ONE = {"job_id": Field("integer", required=True, description="The job.", example=1234)}
-EDIT = [Depends(requires("PUT", "Scale Jobs"))]
+EditorDep = Annotated[Caller, Depends(requires("PUT", "Scale Jobs"))]
 
 
 @router.get("/queue/status/", summary="Queue status", dependencies=[Depends(requires("GET", "Scale Queue"))])
@@ -101,6 +101,8 @@ def queue_new_job(
             data=given.get("job_data", {}),
             event=queue.user_event(session, caller.username),
         )
+        about = {"job_type_id": job_type.id, "job_id": job.id}
+        audit.record(session, caller.username, "queue_new_job", **about)
         found = work_details.job_details(session, job.id)
         return created(work.job_details(found, links), links.to(f"/job-executions/{found.executions[0].id}/"))
 
@@ -121,6 +123,8 @@ def queue_new_recipe(
             data=given.get("recipe_data", {}),
             event=queue.user_event(session, caller.username),
         )
+        about = {"recipe_type_id": recipe_type.id, "recipe_id": recipe.id}
+        audit.record(session, caller.username, "queue_new_recipe", **about)
         found = work_details.recipe_details(session, recipe.id)
         return created(work.recipe_details(found, links), links.to(f"/recipes/{recipe.id}/"))
 
@@ -128,10 +132,9 @@ def queue_new_recipe(
 @router.post(
     "/queue/requeue-jobs/",
     summary="Requeue jobs",
-    dependencies=EDIT,
     openapi_extra=documented(_REQUEUE, minProperties=1),
 )
-def requeue_jobs(body: JsonBody, window: PagesDep) -> Reply:
+def requeue_jobs(caller: EditorDep, body: JsonBody, window: PagesDep) -> Reply:
     """Give FAILED and CANCELED jobs one more try, all in one transaction.
 
     A job that was queued before is QUEUED again, also when its `max_tries` were used up. One that never was
@@ -147,20 +150,21 @@ def requeue_jobs(body: JsonBody, window: PagesDep) -> Reply:
         raise InvalidRequest(message, [Fault("/priority", message)])
     with transaction(point="api.requeue_jobs") as session:
         done = requeue.requeue_jobs(session, wanted, priority=priority)
+        audit.record(session, caller.username, "requeue_jobs", filter=body, job_ids=done.changed)
         return listed(session, done.matched, window)
 
 
 @router.post(
     "/queue/requeue-job/",
     summary="Requeue job",
-    dependencies=EDIT,
     openapi_extra=documented(_REQUEUE_ONE),
     responses={409: {"description": "The job is neither FAILED nor CANCELED."}},
 )
-def requeue_job(body: JsonBody, links: LinksDep) -> Reply:
+def requeue_job(caller: EditorDep, body: JsonBody, links: LinksDep) -> Reply:
     """Give one FAILED or CANCELED job as many further tries as its job type allows (the older request)."""
     given = check_fields(body, _REQUEUE_ONE)
     with transaction(point="api.requeue_job") as session:
         requeue.requeue_job(session, given["job_id"])
+        audit.record(session, caller.username, "requeue_job", job_id=given["job_id"])
         session.flush()
         return Reply(work.job_details(work_details.job_details(session, given["job_id"]), links))

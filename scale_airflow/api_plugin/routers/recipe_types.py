@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from fastapi import APIRouter, Depends, Request
 from sqlalchemy.orm import Session
 
-from scale_airflow.api_plugin.auth import requires
+from scale_airflow.api_plugin.auth import Caller, requires
 from scale_airflow.api_plugin.bodies import JsonBody
 from scale_airflow.api_plugin.links import LinksDep
 from scale_airflow.api_plugin.listing import WindowDep, page_of
@@ -16,15 +18,15 @@ from scale_airflow.api_plugin.schemas import WARNED, documented_by
 from scale_airflow.api_plugin.views import types
 from scale_airflow.api_plugin.views.types import JsonObject
 from scale_airflow.api_plugin.views.warnings import warnings
-from scale_airflow.services import recipe_types, type_lists
+from scale_airflow.services import audit, recipe_types, type_lists
 from scale_airflow.store.models import RecipeType
 from scale_airflow.store.session import transaction
 
 router = APIRouter(tags=["Recipe types"])
 
 READ = [Depends(requires("GET", "Scale Recipe Types"))]
-CREATE = [Depends(requires("POST", "Scale Recipe Types"))]
-EDIT = [Depends(requires("PUT", "Scale Recipe Types"))]
+CreatorDep = Annotated[Caller, Depends(requires("POST", "Scale Recipe Types"))]
+EditorDep = Annotated[Caller, Depends(requires("PUT", "Scale Recipe Types"))]
 
 _EXAMPLE = {
     "name": "my-recipe",
@@ -71,24 +73,24 @@ def list_recipe_types(request: Request, window: WindowDep) -> Reply:
     "/recipe-types/",
     summary="Create recipe type",
     status_code=201,
-    dependencies=CREATE,
     openapi_extra=documented_by("recipe-type-1.0", example=_EXAMPLE),
 )
-def create_recipe_type(body: JsonBody, links: LinksDep) -> Reply:
+def create_recipe_type(caller: CreatorDep, body: JsonBody, links: LinksDep) -> Reply:
     """Create a recipe type with its definition and trigger rule."""
     with transaction(point="api.create_recipe_type") as session:
         made, _ = recipe_types.create_recipe_type(session, body)
+        about = {"name": made.name, "version": made.version}
+        audit.record(session, caller.username, "create_recipe_type", recipe_type_id=made.id, **about)
         return created(details(session, made), links.to(f"/recipe-types/{made.id}/"))
 
 
 @router.post(
     "/recipe-types/validation/",
     summary="Validate recipe type",
-    dependencies=CREATE,
     responses=WARNED,
     openapi_extra=documented_by("recipe-type-1.0", example=_EXAMPLE),
 )
-def validate_recipe_type(body: JsonBody) -> Reply:
+def validate_recipe_type(_: CreatorDep, body: JsonBody) -> Reply:
     """Check a recipe type without saving it; its name and version may exist already."""
     with transaction() as session:
         return Reply(warnings(recipe_types.validate_recipe_type(session, body)))
@@ -104,16 +106,17 @@ def get_recipe_type(recipe_type_id: PathId) -> Reply:
 @router.patch(
     "/recipe-types/{recipe_type_id}/",
     summary="Edit recipe type",
-    dependencies=EDIT,
     openapi_extra=documented_by("recipe-type-1.0", editing=True, without=("name", "version")),
 )
-def edit_recipe_type(recipe_type_id: PathId, body: JsonBody) -> Reply:
+def edit_recipe_type(caller: EditorDep, recipe_type_id: PathId, body: JsonBody) -> Reply:
     """Change a recipe type. Another definition makes a new revision; recipes that wait or run keep theirs.
 
     `trigger_rule` null removes the rule, `{"is_active": ...}` alone switches it.
     """
     with transaction(point="api.edit_recipe_type") as session:
         edited, _ = recipe_types.edit_recipe_type(session, recipe_type_id, body)
+        about = {"recipe_type_id": recipe_type_id, "fields": audit.fields_of(body)}
+        audit.record(session, caller.username, "edit_recipe_type", **about)
         return Reply(details(session, edited))
 
 

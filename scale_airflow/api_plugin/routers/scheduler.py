@@ -3,19 +3,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 
-from scale_airflow.api_plugin.auth import requires
+from scale_airflow.api_plugin.auth import Caller, requires
 from scale_airflow.api_plugin.bodies import Field, JsonBody, check_fields, documented
 from scale_airflow.api_plugin.links import LinksDep
 from scale_airflow.api_plugin.replies import Reply, created
-from scale_airflow.services import scheduler
+from scale_airflow.services import audit, scheduler
 from scale_airflow.store.models import Scheduler
 from scale_airflow.store.session import transaction
 
 router = APIRouter(tags=["Scheduler"])
+
+EditorDep = Annotated[Caller, Depends(requires("PUT", "Scale Scheduler"))]
 
 _FIELDS = {
     "is_paused": Field(
@@ -44,12 +46,12 @@ def get_scheduler() -> Reply:
     "/scheduler/",
     summary="Update scheduler",
     status_code=201,
-    dependencies=[Depends(requires("PUT", "Scale Scheduler"))],
     openapi_extra=documented(_FIELDS, minProperties=1),
 )
-def edit_scheduler(body: JsonBody, links: LinksDep) -> Reply:
+def edit_scheduler(caller: EditorDep, body: JsonBody, links: LinksDep) -> Reply:
     """Pause the scheduler or let it go on; either takes effect with the next start of a job."""
     given = check_fields(body, _FIELDS, any_of=True)
     with transaction(point="api.edit_scheduler") as session:
         changed = scheduler.pause_scheduler(session, is_paused=given["is_paused"])
+        audit.record(session, caller.username, "edit_scheduler", changes=given)
         return created(_shown(changed), links.to("/scheduler/"))

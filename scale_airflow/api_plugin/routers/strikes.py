@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from scale_airflow.api_plugin.auth import requires
+from scale_airflow.api_plugin.auth import Caller, requires
 from scale_airflow.api_plugin.bodies import Field, JsonBody, check_fields, documented
 from scale_airflow.api_plugin.replies import Reply
 from scale_airflow.errors import InvalidDocument, InvalidRequest
-from scale_airflow.services import strikes
+from scale_airflow.services import audit, strikes
 from scale_airflow.store.session import transaction
 
 router = APIRouter(prefix="/strike", tags=["Strikes"])
@@ -35,18 +35,19 @@ _FIELDS = {
     ),
 }
 
-_Caller = Annotated[Any, Depends(requires("POST", "Scale Strikes"))]
+CreatorDep = Annotated[Caller, Depends(requires("POST", "Scale Strikes"))]
 
 
 @router.post(
     "/create/", summary="Create a Strike process", openapi_extra=documented(_FIELDS), status_code=200
 )
-def create(caller: _Caller, body: JsonBody) -> Reply:
+def create(caller: CreatorDep, body: JsonBody) -> Reply:
     """Create a Strike process; it watches its directory from now on."""
     document = check_fields(body, _FIELDS)
     try:
         with transaction(point="api.create_strike") as session:
             strike = strikes.create_strike(session, document)
+            audit.record(session, caller.username, "create_strike", strike_id=strike.id, name=strike.name)
             answer = {"strike_id": strike.id}
     except InvalidDocument as error:
         if all(fault.path.startswith("/configuration") for fault in error.faults):

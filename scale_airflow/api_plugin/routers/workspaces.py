@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from scale_airflow.api_plugin.auth import requires
+from scale_airflow.api_plugin.auth import Caller, requires
 from scale_airflow.api_plugin.bodies import JsonBody
 from scale_airflow.api_plugin.links import LinksDep
 from scale_airflow.api_plugin.listing import WindowDep, page_of
@@ -16,14 +16,14 @@ from scale_airflow.api_plugin.replies import Reply, created
 from scale_airflow.api_plugin.schemas import WARNED, documented_by
 from scale_airflow.api_plugin.views import types
 from scale_airflow.api_plugin.views.warnings import warnings
-from scale_airflow.services import type_lists, workspaces
+from scale_airflow.services import audit, type_lists, workspaces
 from scale_airflow.store.session import transaction
 
 router = APIRouter(tags=["Workspaces"])
 
 READ = [Depends(requires("GET", "Scale Workspaces"))]
-CREATE = [Depends(requires("POST", "Scale Workspaces"))]
-EDIT = [Depends(requires("PUT", "Scale Workspaces"))]
+CreatorDep = Annotated[Caller, Depends(requires("POST", "Scale Workspaces"))]
+EditorDep = Annotated[Caller, Depends(requires("PUT", "Scale Workspaces"))]
 
 _EXAMPLE = {
     "name": "rs",
@@ -50,24 +50,23 @@ def list_workspaces(
     "/workspaces/",
     summary="Create workspace",
     status_code=201,
-    dependencies=CREATE,
     openapi_extra=documented_by("workspace-1.0", example=_EXAMPLE),
 )
-def create_workspace(body: JsonBody, links: LinksDep) -> Reply:
+def create_workspace(caller: CreatorDep, body: JsonBody, links: LinksDep) -> Reply:
     """Create a workspace. A directory that the API server can't see is no error: workers may."""
     with transaction(point="api.create_workspace") as session:
         made, _ = workspaces.create_workspace(session, body)
+        audit.record(session, caller.username, "create_workspace", workspace_id=made.id, name=made.name)
         return created(types.workspace_details(made), links.to(f"/workspaces/{made.id}/"))
 
 
 @router.post(
     "/workspaces/validation/",
     summary="Validate workspace",
-    dependencies=CREATE,
     responses=WARNED,
     openapi_extra=documented_by("workspace-1.0", example=_EXAMPLE),
 )
-def validate_workspace(body: JsonBody) -> Reply:
+def validate_workspace(_: CreatorDep, body: JsonBody) -> Reply:
     """Check a workspace without saving it; its name may exist already."""
     with transaction() as session:
         return Reply(warnings(workspaces.validate_workspace(session, body)))
@@ -83,11 +82,12 @@ def get_workspace(workspace_id: PathId) -> Reply:
 @router.patch(
     "/workspaces/{workspace_id}/",
     summary="Edit workspace",
-    dependencies=EDIT,
     openapi_extra=documented_by("workspace-1.0", editing=True, without=("name",)),
 )
-def edit_workspace(workspace_id: PathId, body: JsonBody) -> Reply:
+def edit_workspace(caller: EditorDep, workspace_id: PathId, body: JsonBody) -> Reply:
     """Change a workspace; `is_active` false archives it."""
     with transaction(point="api.edit_workspace") as session:
         edited, _ = workspaces.edit_workspace(session, workspace_id, body)
+        changed = audit.fields_of(body)
+        audit.record(session, caller.username, "edit_workspace", workspace_id=workspace_id, fields=changed)
         return Reply(types.workspace_details(edited))
