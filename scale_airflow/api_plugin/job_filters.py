@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from scale_airflow.api_plugin.bodies import Field, check_fields
-from scale_airflow.api_plugin.parameters import MAX_ID, moment
+from scale_airflow.api_plugin.bodies import Field, field_faults, refuse, require_object
+from scale_airflow.api_plugin.parameters import moment
 from scale_airflow.api_plugin.replies import Reply
 from scale_airflow.api_plugin.views.work import job
-from scale_airflow.definitions.faults import describe, pointer
-from scale_airflow.errors import Fault, InvalidRequest
+from scale_airflow.definitions.faults import Faults, pointer
 from scale_airflow.services.listing import Window
 from scale_airflow.services.work_lists import JobFilter, JobTypeFilter, list_jobs
 
@@ -21,7 +20,15 @@ IGNORED = ("url", "page", "page_size", "order")
 """What real clients send along with their filters."""
 
 _RANGE = "an ISO-8601 datetime with its zone, or an ISO-8601 duration, which means now minus it."
-_MOST_FAULTS = 20
+_FILTERS = (
+    "started",
+    "ended",
+    "status",
+    "job_ids",
+    "job_type_ids",
+    "job_type_names",
+    "job_type_categories",
+)
 
 
 def filter_fields(statuses: Sequence[str]) -> dict[str, Field]:
@@ -40,77 +47,62 @@ def filter_fields(statuses: Sequence[str]) -> dict[str, Field]:
             "string", nullable=True, description=f"Only jobs that were modified up to then: {_RANGE}"
         ),
         "status": Field(
-            "string", nullable=True, description=f"Only jobs in this state: {', '.join(statuses)}."
+            "string", nullable=True, description="Only jobs in this state.", choices=tuple(statuses)
         ),
-        "job_ids": Field(
-            "array", nullable=True, description="Only jobs with these identifiers.", example=[1, 2]
-        ),
-        "job_type_ids": Field(
-            "array", nullable=True, description="Only jobs of the job types with these identifiers."
-        ),
-        "job_type_names": Field(
-            "array", nullable=True, description="Only jobs of job types with these names."
-        ),
-        "job_type_categories": Field(
-            "array", nullable=True, description="Only jobs of job types of these categories."
-        ),
+        "job_ids": _list("integer", "Only jobs with these identifiers.", example=[1, 2]),
+        "job_type_ids": _list("integer", "Only jobs of the job types with these identifiers."),
+        "job_type_names": _list("string", "Only jobs of job types with these names."),
+        "job_type_categories": _list("string", "Only jobs of job types of these categories."),
     }
 
 
-def read_filter(
-    body: object, fields: Mapping[str, Field], statuses: Collection[str]
-) -> tuple[JobFilter, dict[str, Any]]:
+def _list(kind: str, description: str, example: Any = None) -> Field:
+    return Field("array", nullable=True, description=description, example=example, items=Field(kind))
+
+
+def read_filter(body: object, fields: Mapping[str, Field]) -> tuple[JobFilter, dict[str, Any]]:
     """Read which jobs are meant; return that, and the fields that are no filters.
 
+    :param fields: those of :func:`filter_fields`, and others.
     :raises InvalidRequest: with every fault; also if there is no filter at all, which would mean every job,
         and for an empty list, which says nothing.
     """
-    given = {
-        name: value
-        for name, value in check_fields(body, fields, ignored=IGNORED).items()
-        if value is not None
-    }
-    faults: list[Fault] = []
-
-    def values(name: str, is_right: Callable[[Any], bool], wanted: str) -> tuple[Any, ...]:
-        found = given.pop(name, ())
-        if found == []:
-            faults.append(Fault(pointer(name), "This list is empty: it would mean no job. Leave it out."))
-        for index, value in enumerate(found):
-            if not is_right(value) and len(faults) < _MOST_FAULTS:
-                message = f"This must be {wanted}, but it is {describe(value)}."
-                faults.append(Fault(f"{pointer(name)}/{index}", message))
-        return tuple(found)
-
-    def time(name: str) -> Any:
-        try:
-            return moment(given.pop(name, ""))
-        except ValueError as error:
-            faults.append(Fault(pointer(name), str(error)))
-            return None
-
-    status = given.pop("status", None)
-    if status is not None and status not in statuses:
-        faults.append(Fault("/status", f"The status must be one of {', '.join(statuses)}."))
+    whole = require_object(body)
+    faults = field_faults(whole, fields, ignored=IGNORED)
+    given = {name: value for name, value in whole.items() if value is not None}
+    for name in _FILTERS:
+        if given.get(name) == []:
+            faults.add(pointer(name), "", "This list is empty: it would mean no job. Leave it out.")
+    started, ended = (_moment(given, name, faults) for name in ("started", "ended"))
+    if started is not None and ended is not None and started >= ended:
+        faults.add("/started", "", "The time range must start before it ends.")
+    refuse(faults, body)
     wanted = JobFilter(
-        status,
-        values("job_ids", _is_id, "a whole number of at most 64 bits"),
+        given.get("status"),
+        tuple(given.get("job_ids", ())),
         JobTypeFilter(
-            values("job_type_ids", _is_id, "a whole number of at most 64 bits"),
-            values("job_type_names", _is_text, "a string"),
-            values("job_type_categories", _is_text, "a string"),
+            tuple(given.get("job_type_ids", ())),
+            tuple(given.get("job_type_names", ())),
+            tuple(given.get("job_type_categories", ())),
         ),
-        time("started"),
-        time("ended"),
+        started,
+        ended,
     )
-    if wanted.started is not None and wanted.ended is not None and wanted.started >= wanted.ended:
-        faults.append(Fault("/started", "The time range must start before it ends."))
-    if not faults and wanted.means_all:
-        filters = ", ".join(name for name in fields if name not in given)
-        faults.append(Fault("", f"Say which jobs are meant, by at least one of: {filters}."))
-    if faults:
-        raise InvalidRequest(" ".join(fault.message for fault in faults[:_MOST_FAULTS]), faults)
-    return wanted, given
+    if wanted.means_all:
+        faults.add("", "", f"Say which jobs are meant, by at least one of: {', '.join(_FILTERS)}.")
+        refuse(faults, body)
+    others = {name: given[name] for name in fields if name in given and name not in _FILTERS}
+    return wanted, others
+
+
+def _moment(given: Mapping[str, Any], name: str, faults: Faults) -> Any:
+    """Read a moment of the time range; None if it is not given, or wrong."""
+    value = given.get(name)
+    try:
+        return moment(value) if isinstance(value, str) else None
+    except ValueError as error:
+        faults.add(pointer(name), "", str(error))
+        return None
 
 
 def listed(session: Session, job_ids: Sequence[int], window: Window) -> Reply:
@@ -123,11 +115,3 @@ def listed(session: Session, job_ids: Sequence[int], window: Window) -> Reply:
     return Reply(
         {"count": found.count, "next": None, "previous": None, "results": [job(each) for each in found.items]}
     )
-
-
-def _is_id(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_ID
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)

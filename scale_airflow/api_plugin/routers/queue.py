@@ -9,14 +9,15 @@ from typing import Annotated, cast
 from fastapi import APIRouter, Depends
 
 from scale_airflow.api_plugin.auth import Caller, requires
-from scale_airflow.api_plugin.bodies import Field, JsonBody, check_fields, documented
+from scale_airflow.api_plugin.bodies import Field, JsonBody, check_fields, documented, standing_in
 from scale_airflow.api_plugin.job_filters import filter_fields, listed, read_filter
 from scale_airflow.api_plugin.links import LinksDep
 from scale_airflow.api_plugin.listing import PagesDep
 from scale_airflow.api_plugin.replies import Reply, created
 from scale_airflow.api_plugin.views import work
 from scale_airflow.api_plugin.views.moments import moment
-from scale_airflow.errors import Fault, InvalidRequest
+from scale_airflow.definitions.job_data import JobData
+from scale_airflow.definitions.recipe_data import RecipeData
 from scale_airflow.services import audit, queue, requeue, work_details
 from scale_airflow.services.lookup import by_id
 from scale_airflow.store.models import JobType, RecipeType
@@ -29,6 +30,7 @@ _JOB = {
     "job_data": Field(
         "object",
         description="The data to run the job on (Job Data 1.0).",
+        document=JobData.parse,
         example={
             "version": "1.0",
             "input_data": [{"name": "Param 1", "value": "HELLO"}, {"name": "Param 2", "file_id": 9876}],
@@ -43,6 +45,7 @@ _RECIPE = {
     "recipe_data": Field(
         "object",
         description="The data to run the recipe on (Recipe Data 1.0).",
+        document=RecipeData.parse,
         example={
             "version": "1.0",
             "input_data": [
@@ -56,10 +59,11 @@ _RECIPE = {
 _PRIORITY = Field(
     "integer",
     nullable=True,
-    description="The new priority of these jobs, from 0 on, lower runs first; they keep theirs without it.",
+    description="The new priority of these jobs, lower runs first; they keep theirs without it.",
     example=10,
+    minimum=0,
+    maximum=2**31 - 1,
 )
-_HIGHEST_PRIORITY = 2**31 - 1
 _REQUEUE = {**filter_fields(requeue.REQUEUEABLE), "priority": _PRIORITY}
 _REQUEUE_ONE = {"job_id": Field("integer", required=True, description="The job.", example=1234)}
 EditorDep = Annotated[Caller, Depends(requires("PUT", "Scale Jobs"))]
@@ -95,12 +99,13 @@ def queue_new_job(
     given = check_fields(body, _JOB)
     with transaction(point="api.queue_new_job") as session:
         job_type = by_id(session, JobType, given["job_type_id"], "job type")
-        job = queue.queue_job(
-            session,
-            job_type=job_type,
-            data=given.get("job_data", {}),
-            event=queue.user_event(session, caller.username),
-        )
+        with standing_in("job_data"):
+            job = queue.queue_job(
+                session,
+                job_type=job_type,
+                data=given.get("job_data", {}),
+                event=queue.user_event(session, caller.username),
+            )
         about = {"job_type_id": job_type.id, "job_id": job.id}
         audit.record(session, caller.username, "queue_new_job", **about)
         found = work_details.job_details(session, job.id)
@@ -117,12 +122,13 @@ def queue_new_recipe(
     given = check_fields(body, _RECIPE)
     with transaction(point="api.queue_new_recipe") as session:
         recipe_type = by_id(session, RecipeType, given["recipe_type_id"], "recipe type")
-        recipe = queue.queue_recipe(
-            session,
-            recipe_type=recipe_type,
-            data=given.get("recipe_data", {}),
-            event=queue.user_event(session, caller.username),
-        )
+        with standing_in("recipe_data"):
+            recipe = queue.queue_recipe(
+                session,
+                recipe_type=recipe_type,
+                data=given.get("recipe_data", {}),
+                event=queue.user_event(session, caller.username),
+            )
         about = {"recipe_type_id": recipe_type.id, "recipe_id": recipe.id}
         audit.record(session, caller.username, "queue_new_recipe", **about)
         found = work_details.recipe_details(session, recipe.id)
@@ -143,13 +149,9 @@ def requeue_jobs(caller: EditorDep, body: JsonBody, window: PagesDep) -> Reply:
 
     The answer lists all jobs that match, as they are now, `page_size` of them; `count` is how many they are.
     """
-    wanted, given = read_filter(body, _REQUEUE, requeue.REQUEUEABLE)
-    priority = given.get("priority")
-    if priority is not None and not 0 <= priority <= _HIGHEST_PRIORITY:
-        message = f"A priority is a whole number from 0 to {_HIGHEST_PRIORITY}."
-        raise InvalidRequest(message, [Fault("/priority", message)])
+    wanted, others = read_filter(body, _REQUEUE)
     with transaction(point="api.requeue_jobs") as session:
-        done = requeue.requeue_jobs(session, wanted, priority=priority)
+        done = requeue.requeue_jobs(session, wanted, priority=others.get("priority"))
         audit.record(session, caller.username, "requeue_jobs", filter=body, job_ids=done.changed)
         return listed(session, done.matched, window)
 

@@ -107,6 +107,12 @@ class TestRequeueJobs:
             ({"status": "FAILED", "priority": -1}, ["/priority"]),
             ({"status": "FAILED", "priority": 2**31}, ["/priority"]),
             ({"status": "FAILED", "job_id": 1}, ["/job_id"]),
+            ({"job_id": None}, ["/job_id"]),
+            ({"started": ""}, [""]),
+            (
+                {"job_id": 1, "job_ids": [1, "x"], "priority": -1, "status": "RUNNING", "ended": "now"},
+                ["/job_id", "/job_ids/1", "/priority", "/status", "/ended"],
+            ),
             ([], [""]),
         ],
     )
@@ -116,6 +122,13 @@ class TestRequeueJobs:
         answer = client.post(REQUEUE, json=body, headers=op)
         assert answer.status_code == 400, answer.text
         assert [each["path"] for each in answer.json()["errors"]] == places
+
+    def test_what_to_say_is_said(self, client: httpx.Client, database: str, op: dict[str, str]) -> None:
+        answer = client.post(REQUEUE, json={"priority": 1}, headers=op)
+        assert answer.json()["detail"] == (
+            "Say which jobs are meant, by at least one of: started, ended, status, job_ids, job_type_ids, "
+            "job_type_names, job_type_categories."
+        )
 
     def test_none_matches(self, client: httpx.Client, world: World, op: dict[str, str]) -> None:
         answer = client.post(REQUEUE, json={"job_ids": [-1, 2**63 - 1]}, headers=op)

@@ -69,6 +69,7 @@ class TestNewJob:
         assert answer.status_code == 400
         assert answer.json()["detail"].startswith("Invalid job data")
         assert len(answer.json()["errors"]) >= 3
+        assert all(each["path"].startswith("/job_data/") for each in answer.json()["errors"])
         assert world.session.query(Job).count() == 0
 
     @pytest.mark.parametrize(
@@ -97,6 +98,19 @@ class TestNewJob:
         assert answer.status_code == status, answer.text
         if place is not None:
             assert [each["path"] for each in answer.json()["errors"]] == [place]
+
+    def test_fields_and_data_are_told_at_once(
+        self, client: httpx.Client, database: str, op: dict[str, str]
+    ) -> None:
+        data = {"input_data": [{"name": "scene"}], "output_data": {}}
+        answer = client.post(f"{API}/queue/new-job/", json={"job_data": data, "priority": 1}, headers=op)
+        assert answer.status_code == 400, answer.text
+        places = [each["path"] for each in answer.json()["errors"]]
+        assert places == ["/job_data/output_data", "/priority", "/job_type_id"]
+        body = {"recipe_type_id": "1", "recipe_data": {"workspace_id": "x"}}
+        answer = client.post(f"{API}/queue/new-recipe/", json=body, headers=op)
+        places = [each["path"] for each in answer.json()["errors"]]
+        assert places == ["/recipe_type_id", "/recipe_data/workspace_id"]
 
     def test_missing_type(self, client: httpx.Client, world: World, op: dict[str, str]) -> None:
         answer = client.post(f"{API}/queue/new-job/", json={}, headers=op)
