@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from scale_airflow.cli.session import action, show
@@ -21,22 +23,26 @@ if TYPE_CHECKING:
 def cancel_command(args: Any) -> None:
     """Cancel jobs; what runs of them is killed."""
     from scale_airflow.services.cancel import CANCELABLE, cancel_jobs
+    from scale_airflow.store.session import transaction
 
     def cancel(session: Session, wanted: JobFilter) -> list[int]:
         return cancel_jobs(session, wanted).changed
 
-    _change(args, _Change("cancel", "canceled", CANCELABLE, cancel))
+    begin = partial(transaction, point="cli.cancel")
+    _change(args, _Change("cancel", "canceled", CANCELABLE, begin, cancel))
 
 
 @action
 def requeue_command(args: Any) -> None:
     """Give FAILED and CANCELED jobs one more try."""
     from scale_airflow.services.requeue import REQUEUEABLE, requeue_jobs
+    from scale_airflow.store.session import transaction
 
     def requeue(session: Session, wanted: JobFilter) -> list[int]:
         return requeue_jobs(session, wanted, priority=args.priority).changed
 
-    _change(args, _Change("requeue", "requeued", REQUEUEABLE, requeue))
+    begin = partial(transaction, point="cli.requeue")
+    _change(args, _Change("requeue", "requeued", REQUEUEABLE, begin, requeue))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +51,14 @@ class _Change:
 
     :param verb: as in "12 jobs to cancel"; ``done`` as in "12 jobs were canceled".
     :param statuses: what a job may be for it.
+    :param begin: opens the transaction in which it is done.
     :param act: does it, and returns the ids of the jobs that it changed.
     """
 
     verb: str
     done: str
     statuses: Sequence[str]
+    begin: Callable[[], AbstractContextManager[Session]]
     act: Callable[[Session, JobFilter], list[int]]
 
 
@@ -80,7 +88,7 @@ def _change(args: Any, change: _Change) -> None:
         return
     if not args.yes:
         _confirm(change, meant, skipped=len(before) - len(meant))
-    with transaction() as session:
+    with change.begin() as session:
         # Those that were shown, and no others that have come since.
         changed = change.act(session, JobFilter(job_ids=[row.id for row in meant]))
         record_command(session, f"{change.verb}_jobs", job_ids=changed)

@@ -10,7 +10,7 @@ from typing import BinaryIO, Literal, Protocol
 
 from scale_airflow.errors import WorkspaceError
 
-Transfer = Literal["move", "copy", "link"]
+Transfer = Literal["copy", "link"]
 
 
 class PathTaken(WorkspaceError):  # noqa: N818 - named like its siblings in errors.py
@@ -53,14 +53,14 @@ class Broker(Protocol):
         """Tell whether a regular file is stored at the path."""
 
     def store(
-        self, source: Path, relative: str, *, how: Transfer = "move", checksum: str | None = None
+        self, source: Path, relative: str, *, how: Transfer = "copy", checksum: str | None = None
     ) -> StoredFile:
         """Store the file ``source`` so that it is complete at once or not at all.
 
         Storing the same content again is no error and changes nothing.
 
-        :param how: ``move`` takes the file away from ``source``; ``copy`` leaves it; ``link`` leaves it too
-            and may share its content, for callers who know that nobody writes to it any more.
+        :param how: ``copy`` makes a file of its own; ``link`` may share the content of ``source``, for
+            callers who know that nobody writes to it any more.
         :param checksum: sha256 of the content where the caller has just read it, to save a second reading.
         :raises PathTaken: if other content lies at the path.
         :raises ContentChanged: if what was copied is not what the caller has read; then nothing is stored.

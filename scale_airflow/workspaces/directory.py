@@ -64,7 +64,7 @@ class DirectoryBroker:
             return False
 
     def store(
-        self, source: Path, relative: str, *, how: Transfer = "move", checksum: str | None = None
+        self, source: Path, relative: str, *, how: Transfer = "copy", checksum: str | None = None
     ) -> StoredFile:
         """Store a file: linked on one file system, else copied, then shown under its name at once."""
         with (
@@ -87,10 +87,6 @@ class DirectoryBroker:
                 )
             os.fsync(fd)
             crash_points.reach("workspace.store.after")
-            if how == "move":
-                crash_points.reach("workspace.unlink_source.before")
-                source.unlink(missing_ok=True)
-                crash_points.reach("workspace.unlink_source.after")
         return stored
 
     def delete(self, relative: str) -> bool:
