@@ -135,10 +135,13 @@ def was_cleared(session: Session, task_instance_id: UUID, *, since: UUID) -> boo
     if since == task_instance_id:
         return False
     now = session.scalar(select(TaskInstance.max_tries).where(TaskInstance.id == task_instance_id))
-    then = session.scalar(
-        select(TaskInstanceHistory.max_tries).where(TaskInstanceHistory.task_instance_id == since)
-    )
-    return now is not None and (then is None or now > then)
+    then = session.execute(
+        select(TaskInstanceHistory.max_tries, TaskInstanceHistory.try_number).where(
+            TaskInstanceHistory.task_instance_id == since
+        )
+    ).one_or_none()
+    # What was ended before it ever started has no try that could be retried.
+    return now is not None and (then is None or now > then.max_tries or then.try_number == 0)
 
 
 def states_of(session: Session, candidates: FromClause) -> list[ExecutionTaskState]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance, clear_task_instances
+from airflow_hand import AirflowHand
 from sqlalchemy import delete, select
 from work import CHAIN, STEP, chain, fail, lone_job, queued_recipe, started, statuses
 from world import World, interface
@@ -14,6 +15,7 @@ from scale_airflow.engine import publishing
 from scale_airflow.execution.order import ClaimAnswer
 from scale_airflow.services.housekeeping import hide_old_revisions, show_cleared_revisions
 from scale_airflow.services.jobs import cancel_job
+from scale_airflow.services.reconcile import reconcile
 from scale_airflow.services.recipe_types import edit_recipe_type
 from scale_airflow.store.models import Job, Recipe, RecipeType
 
@@ -222,6 +224,31 @@ def test_what_could_not_start_with_its_parents_results_is_looked_at_again(world:
     clear(world, jobs["b"])
     assert start(world, jobs["b"]).answer == "go"
     assert statuses(world, jobs) == "COMPLETED RUNNING PENDING"
+
+
+def test_a_task_that_was_ended_before_it_ever_started_can_be_cleared(world: World) -> None:
+    hand = AirflowHand(world.session)
+    jobs = chain(world)
+    order = started(world, jobs["a"])
+    world.workspace().is_active = False
+    world.session.commit()
+    world.complete(order)
+    world.set_task_state(jobs["a"], "success")
+    hand.time_passes()
+    assert reconcile(world.session) == 1, "its task must not start for nothing"
+    world.session.commit()
+    assert (str(world.task(jobs["b"]).state), world.task(jobs["b"]).try_number) == ("failed", 0)
+    world.workspace().is_active = True
+    world.session.commit()
+    for _ in range(2):
+        clear(world, jobs["b"])
+        hand.time_passes()
+        assert reconcile(world.session) == 1
+        world.session.commit()
+        assert statuses(world, jobs) == "COMPLETED QUEUED PENDING"
+        cancel_job(world.session, jobs["b"].id)
+        world.session.commit()
+        assert str(world.task(jobs["b"]).state) == "failed"
 
 
 def test_a_clear_long_after_airflow_forgot_the_first_try(world: World) -> None:
