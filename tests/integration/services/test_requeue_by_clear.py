@@ -15,8 +15,8 @@ from scale_airflow.engine import publishing
 from scale_airflow.execution.order import ClaimAnswer
 from scale_airflow.services.housekeeping import hide_old_revisions, show_cleared_revisions
 from scale_airflow.services.jobs import cancel_job
-from scale_airflow.services.reconcile import reconcile
 from scale_airflow.services.recipe_types import edit_recipe_type
+from scale_airflow.services.reconcile import reconcile
 from scale_airflow.store.models import Job, Recipe, RecipeType
 
 
