@@ -33,10 +33,12 @@ def steps(*job_types: str) -> list[dict[str, Any]]:
 CHAIN = steps("step", "step", "step")
 
 
-def queued(world: World, job_type: JobType, source: ScaleFile | None = None, **options: Any) -> Job:
-    """Queue a job on a file, a new one if none is given."""
+def queued(world: World, job_type: JobType, *sources: ScaleFile, **options: Any) -> Job:
+    """Queue a job on these files, on a new one if none is given."""
+    files = [file.id for file in sources or (world.source(),)]
+    given: dict[str, Any] = {"file_ids": files} if len(files) > 1 else {"file_id": files[0]}
     data = {
-        "input_data": [{"name": "input", "file_id": (source or world.source()).id}],
+        "input_data": [{"name": "input", **given}],
         "output_data": [{"name": "output", "workspace_id": world.workspace().id}],
     }
     event = user_event(world.session, "me")
