@@ -11,11 +11,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.orm import Session, defer, lazyload
 
-from scale_airflow.errors import Fault, InvalidRequest
 from scale_airflow.services.listing import Found, Window, fetch, order_fields, page_offset
+from scale_airflow.services.time_ranges import lately
 from scale_airflow.store.models import ErrorModel, Job, JobType, utcnow
 
-DEFAULT_RANGE = timedelta(hours=3)
 _BRIEF = (
     defer(JobType.interface),
     defer(JobType.error_mapping),
@@ -93,10 +92,7 @@ def list_status(session: Session, window: Window) -> Found[TypeStatus]:
     :param window: its range is by default the last three hours; RUNNING jobs count whatever the range is.
     :raises InvalidRequest: if the range ends before it starts.
     """
-    started = window.started or utcnow() - DEFAULT_RANGE
-    if window.ended is not None and window.ended <= started:
-        message = "The time range must start before it ends; by default it starts three hours ago."
-        raise InvalidRequest(message, [Fault("ended", message)])
+    started = lately(window)
     every: Select[tuple[JobType]] = select(JobType)
     found = fetch(
         session,

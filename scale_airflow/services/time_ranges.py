@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The time range of statistics by the hour: by default the past week, a month at most."""
+"""The time ranges of statistics: what is meant by default, and how long they may be."""
 
 from __future__ import annotations
 
@@ -11,6 +11,19 @@ from scale_airflow.store.base import utcnow
 
 DEFAULT_DAYS = 7
 LONGEST = timedelta(days=31)
+LATELY = timedelta(hours=3)
+
+
+def lately(window: Window) -> datetime:
+    """Return the start of a window's range; by default three hours ago.
+
+    :raises InvalidRequest: if it ends before it starts.
+    """
+    started = window.started or utcnow() - LATELY
+    if window.ended is not None and window.ended <= started:
+        message = "The time range must start before it ends; by default it starts three hours ago."
+        raise InvalidRequest(message, [Fault("ended", message)])
+    return started
 
 
 def month_at_most(window: Window) -> tuple[datetime, datetime]:

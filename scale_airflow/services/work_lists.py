@@ -16,11 +16,13 @@ from scale_airflow.store.models import (
     ErrorModel,
     Job,
     JobExecution,
+    JobInputFile,
     JobType,
     JobTypeRevision,
     Recipe,
     RecipeType,
     RecipeTypeRevision,
+    ScaleFile,
     TriggerEvent,
 )
 
@@ -127,7 +129,7 @@ JOB_FIELDS = order_fields(
     event=_EVENT,
     error=_ERROR,
 )
-EXECUTION_FIELDS = order_fields(
+_EXECUTION = (
     "id",
     "status",
     "command_arguments",
@@ -146,6 +148,9 @@ EXECUTION_FIELDS = order_fields(
     "started",
     "ended",
     "last_modified",
+)
+EXECUTION_FIELDS = order_fields(
+    *_EXECUTION,
     job=(
         "id",
         "status",
@@ -159,6 +164,11 @@ EXECUTION_FIELDS = order_fields(
     node=("id", "hostname", "port", "slave_id"),
     error=_ERROR,
 ) | {f"job_type__{name}": f"job__job_type__{name}" for name in JOB_TYPE_FIELDS}
+JOB_WITH_EXECUTION_FIELDS = JOB_FIELDS | {
+    "latest_job_exe": "latest_execution__id",
+    **{f"latest_job_exe__{name}": f"latest_execution__{name}" for name in _EXECUTION},
+    **{f"latest_job_exe__{name}": f"latest_execution__{name}_id" for name in ("job", "node", "error")},
+}
 RECIPE_FIELDS = order_fields(
     "id",
     "created",
@@ -196,12 +206,15 @@ EXECUTION_RELATED = (
     selectinload(JobExecution.node),
     selectinload(JobExecution.error),
 )
-EXECUTION_FORM = (
+_EXECUTION_WITHOUT_DOCUMENTS = (
     defer(JobExecution.environment),
     defer(JobExecution.results),
     defer(JobExecution.results_manifest),
-    *EXECUTION_RELATED,
 )
+EXECUTION_OF_JOB_FORM = (*_EXECUTION_WITHOUT_DOCUMENTS, selectinload(JobExecution.error))
+"""Loads what is shown of executions inside of their jobs."""
+
+EXECUTION_FORM = (*_EXECUTION_WITHOUT_DOCUMENTS, *EXECUTION_RELATED)
 """Loads what the list form of executions shows."""
 
 RECIPE_FORM = (
@@ -222,6 +235,65 @@ def list_jobs(session: Session, wanted: JobFilter, window: Window) -> Found[Job]
     """
     statement = within(wanted.applied(select(Job)), Job.last_modified, window)
     return fetch(session, statement, window, fields=JOB_FIELDS, default=("last_modified",), options=JOB_FORM)
+
+
+@dataclass(frozen=True, slots=True)
+class JobUpdate:
+    """A job and its input files, in the order of their ids."""
+
+    job: Job
+    input_files: Sequence[ScaleFile]
+
+
+def list_job_updates(session: Session, wanted: JobFilter, window: Window) -> Found[JobUpdate]:
+    """Return a page of jobs with their input files; the window's range is of ``last_status_change``.
+
+    :raises InvalidRequest: for a field that can't be ordered by, or a page past the end.
+    """
+    found = fetch(
+        session,
+        within(wanted.applied(select(Job)), Job.last_status_change, window),
+        window,
+        fields=JOB_FIELDS,
+        default=("last_status_change",),
+        options=JOB_FORM,
+    )
+    files = _input_files(session, [job.id for job in found.items])
+    return Found(found.count, [JobUpdate(job, files.get(job.id, ())) for job in found.items])
+
+
+def _input_files(session: Session, job_ids: Sequence[int]) -> dict[int, list[ScaleFile]]:
+    """Return the input files of jobs, by job; two inputs may have the same one."""
+    if not job_ids:
+        return {}
+    pairs = session.execute(
+        select(JobInputFile.job_id, JobInputFile.file_id)
+        .where(among(JobInputFile.job_id, job_ids))
+        .distinct()
+        .order_by(JobInputFile.job_id, JobInputFile.file_id)
+    ).all()
+    wanted = {pair.file_id for pair in pairs}
+    query = select(ScaleFile).where(among(ScaleFile.id, wanted)).options(selectinload(ScaleFile.workspace))
+    files = {file.id: file for file in session.scalars(query)}
+    found: dict[int, list[ScaleFile]] = {}
+    for job_id, file_id in pairs:
+        found.setdefault(job_id, []).append(files[file_id])
+    return found
+
+
+def list_jobs_with_executions(session: Session, wanted: JobFilter, window: Window) -> Found[Job]:
+    """Return a page of jobs with their latest executions; the window's range is of ``last_modified``.
+
+    :raises InvalidRequest: for a field that can't be ordered by, or a page past the end.
+    """
+    return fetch(
+        session,
+        within(wanted.applied(select(Job)), Job.last_modified, window),
+        window,
+        fields=JOB_WITH_EXECUTION_FIELDS,
+        default=("last_modified",),
+        options=(*JOB_FORM, selectinload(Job.latest_execution).options(*EXECUTION_OF_JOB_FORM)),
+    )
 
 
 def list_executions(

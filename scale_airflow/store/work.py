@@ -179,6 +179,10 @@ class Job(Base):
     executions: Mapped[list[JobExecution]] = relationship(
         back_populates="job", order_by="JobExecution.exe_num.desc()"
     )
+    latest_execution: Mapped[JobExecution | None] = relationship(
+        primaryjoin="and_(Job.id == JobExecution.job_id, Job.num_exes == JobExecution.exe_num)",
+        viewonly=True,
+    )
 
 
 class JobExecution(Base):

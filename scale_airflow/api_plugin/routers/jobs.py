@@ -37,23 +37,57 @@ _CHANGES = {
 }
 _CANCEL = filter_fields(cancel.CANCELABLE)
 
+StatusDep = Annotated[str | None, OneOf(*JOB_STATUSES), Query(description="Only jobs with this status.")]
+JobIdsDep = Annotated[list[Identifier], Query(description="Only the job with this identifier; repeatable.")]
+
 
 @router.get("/jobs/", summary="Job list", dependencies=READ)
 def list_jobs(
     request: Request,
     window: WindowDep,
     job_types: JobTypesDep,
-    status: Annotated[
-        str | None, OneOf(*JOB_STATUSES), Query(description="Only jobs with this status.")
-    ] = None,
-    job_id: Annotated[
-        list[Identifier], Query(description="Only the job with this identifier; repeatable.")
-    ] = [],  # noqa: B006 - FastAPI copies it
+    status: StatusDep = None,
+    job_id: JobIdsDep = [],  # noqa: B006 - FastAPI copies it
 ) -> Reply:
     """Return all jobs, in the order of `last_modified` unless another is asked for."""
     with transaction() as session:
         found = work_lists.list_jobs(session, JobFilter(status, tuple(job_id), job_types), window)
         return page_of(request, window, found, work.job)
+
+
+@router.get("/jobs/updates/", summary="Job updates", dependencies=READ)
+def list_updates(
+    request: Request,
+    links: LinksDep,
+    window: WindowDep,
+    job_types: JobTypesDep,
+    status: StatusDep = None,
+) -> Reply:
+    """Return the jobs that came into their status in the time range, each with its input files.
+
+    They are in the order of `last_status_change` unless another is asked for.
+    """
+    with transaction() as session:
+        found = work_lists.list_job_updates(session, JobFilter(status, job_types=job_types), window)
+        return page_of(request, window, found, lambda each: work.job_update(each, links))
+
+
+@router.get("/jobs/executions/", summary="Job with execution list", dependencies=READ)
+def list_with_executions(
+    request: Request,
+    window: WindowDep,
+    job_types: JobTypesDep,
+    status: StatusDep = None,
+    job_id: JobIdsDep = [],  # noqa: B006 - FastAPI copies it
+) -> Reply:
+    """Return all jobs, each with its latest execution; `latest_job_exe` is null if it has had none.
+
+    They are in the order of `last_modified` unless another is asked for.
+    """
+    with transaction() as session:
+        wanted = JobFilter(status, tuple(job_id), job_types)
+        found = work_lists.list_jobs_with_executions(session, wanted, window)
+        return page_of(request, window, found, work.job_with_execution)
 
 
 @router.post(

@@ -10,12 +10,12 @@ from fastapi import APIRouter, Depends, Query, Request
 from scale_airflow.api_plugin.auth import Caller, requires
 from scale_airflow.api_plugin.bodies import Field, JsonBody, check_fields, documented
 from scale_airflow.api_plugin.links import Links, LinksDep
-from scale_airflow.api_plugin.listing import WindowDep, page_of
+from scale_airflow.api_plugin.listing import PagesOfTimeDep, WindowDep, page_of
 from scale_airflow.api_plugin.parameters import Flag, PathId
 from scale_airflow.api_plugin.replies import Reply, created
 from scale_airflow.api_plugin.views import nodes, work
 from scale_airflow.config import settings
-from scale_airflow.services import audit, node_control
+from scale_airflow.services import audit, node_control, node_status
 from scale_airflow.store.session import transaction
 
 router = APIRouter(tags=["Nodes"])
@@ -58,6 +58,17 @@ def list_nodes(
     with transaction() as session:
         found = node_control.list_nodes(session, window, include_inactive=bool(include_inactive))
         return page_of(request, window, found, nodes.node)
+
+
+@router.get("/nodes/status/", summary="Nodes status", dependencies=READ)
+def list_status(request: Request, window: PagesOfTimeDep) -> Reply:
+    """Return the nodes in service, by their names, with what runs on each and how its executions ended.
+
+    Executions count that ended in the range (by default the last three hours), and all that run.
+    """
+    with transaction() as session:
+        found = node_status.list_status(session, window, settings())
+        return page_of(request, window, found, work.node_status)
 
 
 @router.get("/nodes/{node_id}/", summary="Node details", dependencies=READ)

@@ -17,6 +17,7 @@ from scale_airflow.api_plugin.views.moments import moment
 from scale_airflow.api_plugin.views.nodes import node, node_brief
 from scale_airflow.api_plugin.views.types import (
     error,
+    job_count,
     job_type,
     job_type_brief,
     job_type_revision,
@@ -26,7 +27,9 @@ from scale_airflow.api_plugin.views.types import (
     trigger_rule,
 )
 from scale_airflow.services.node_control import NodeDetails
+from scale_airflow.services.node_status import NodeStatus
 from scale_airflow.services.work_details import JobDetails, RecipeDetails
+from scale_airflow.services.work_lists import JobUpdate
 from scale_airflow.store.models import Job, JobExecution, Recipe, TriggerEvent
 
 JsonObject = dict[str, Any]
@@ -94,6 +97,17 @@ def job(row: Job) -> JsonObject:
         "last_status_change": moment(row.last_status_change),
         "last_modified": moment(row.last_modified),
     }
+
+
+def job_update(found: JobUpdate, links: Links) -> JsonObject:
+    """Show a job with its input files (specification: Job Updates)."""
+    return {**job(found.job), "input_files": [file_base(each, links) for each in found.input_files]}
+
+
+def job_with_execution(row: Job) -> JsonObject:
+    """Show a job with its latest execution (specification: Job with Execution List)."""
+    latest = row.latest_execution
+    return {**job(row), "latest_job_exe": None if latest is None else execution_of_job(latest)}
 
 
 def job_details(found: JobDetails, links: Links) -> JsonObject:
@@ -287,3 +301,13 @@ def node_details(found: NodeDetails) -> JsonObject:
             "used": {"cpus": 0.0, "mem": 0.0, "disk": 0.0},
         }
     return shown
+
+
+def node_status(found: NodeStatus) -> JsonObject:
+    """Show how a node and what runs on it are doing (specification: Nodes Status)."""
+    return {
+        "node": node(found.node),
+        "is_online": found.is_online,
+        "job_exe_counts": [job_count(each) for each in found.counts],
+        "job_exes_running": [execution_running(each) for each in found.running],
+    }

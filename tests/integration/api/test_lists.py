@@ -155,7 +155,13 @@ def test_ranges_orders_filters(
     assert ids(answer) == [sources[number] for number in expected]
 
 
-@pytest.mark.parametrize("path", ["/sources/", "/jobs/", "/job-executions/", "/recipes/", "/products/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/sources/", "/jobs/", "/jobs/updates/", "/jobs/executions/", "/job-executions/", "/recipes/"),
+        "/products/",
+    ],
+)
 def test_a_longer_list_needs_no_more_queries(
     client: httpx.Client, world: World, session: Session, viewer: dict[str, str], path: str
 ) -> None:

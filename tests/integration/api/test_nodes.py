@@ -8,10 +8,11 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import update
 from world import HOST, World, interface
 
 from scale_airflow.services.queue import queue_job, user_event
-from scale_airflow.store.models import Job, Node, utcnow
+from scale_airflow.store.models import Job, JobExecution, Node, utcnow
 
 API = "/scale/api"
 ROOT = "http://scale.example/scale/api"
@@ -91,6 +92,58 @@ def test_a_node_that_does_not_answer(
     assert "resources" not in shown
     out_of_service = client.patch(address, json={"is_active": False}, headers=op).json()
     assert not {"resources", "disconnected"} & set(out_of_service)
+
+
+def test_status(client: httpx.Client, world: World, address: str, op: dict[str, str]) -> None:
+    status = f"{API}/nodes/status/"
+    for number, name in enumerate(("silent", "gone")):
+        node = Node(hostname=name, slave_id=f"agent-{number + 2}", is_active=name != "gone")
+        world.session.add(node)
+    job_type = world.job_type("one", interface({}, {}))
+    made = [
+        queue_job(world.session, job_type=job_type, data={}, event=user_event(world.session, "me"))
+        for _ in range(4)
+    ]
+    world.session.commit()
+    world.dispatch()
+    for job, exit_code in zip(made, (None, 1, None), strict=False):
+        order = world.claim(job).order
+        assert order is not None
+        if exit_code is not None:
+            world.fail(order, exit_code=exit_code)
+        elif job is made[0]:
+            world.complete(order)
+    silent, here = client.get(status, headers=op).json()["results"]
+    assert (silent["node"]["hostname"], silent["is_online"]) == ("silent", False)
+    assert silent["job_exe_counts"] == silent["job_exes_running"] == []
+    details = client.get(address, headers=op).json()
+    assert here["job_exes_running"] == details["job_exes_running"]
+    assert [each["job"]["id"] for each in here["job_exes_running"]] == [made[2].id]
+    assert here["node"] == {name: details[name] for name in NODE}
+    assert here["is_online"] is True
+    counts = [(each["status"], each["category"], each["count"]) for each in here["job_exe_counts"]]
+    assert counts == [("COMPLETED", None, 1), ("FAILED", "SYSTEM", 1), ("RUNNING", None, 1)]
+    (running,) = here["job_exes_running"]
+    assert here["job_exe_counts"][2]["most_recent"] == running["started"]
+    # What runs counts whatever the range is; what waits on the node has not been run by it.
+    world.session.execute(
+        update(JobExecution).values(last_modified=utcnow() - timedelta(hours=4), node_id=details["id"])
+    )
+    world.session.commit()
+    for query, expected in {
+        "": ["RUNNING"],
+        "started=PT5H": ["COMPLETED", "FAILED", "RUNNING"],
+        "started=PT5H&ended=PT4H30M": ["RUNNING"],
+        "page=2&page_size=1&started=P1D": ["COMPLETED", "FAILED", "RUNNING"],
+    }.items():
+        shown = client.get(f"{status}?{query}", headers=op).json()
+        assert shown["count"] == 2
+        assert [each["status"] for each in shown["results"][-1]["job_exe_counts"]] == expected, query
+    for query in ("page=3&page_size=1", "ended=P1D", "started=PT1H&ended=PT2H"):
+        assert client.get(f"{status}?{query}", headers=op).status_code == 400, query
+    answer = client.get(f"{status}?page=x&page_size=0&started=x&ended=y", headers=op)
+    places = [fault["path"] for fault in answer.json()["errors"]]
+    assert (answer.status_code, places) == (400, ["page", "page_size", "started", "ended"])
 
 
 @pytest.mark.parametrize("number", ["999", "0", "-1", "x", str(2**70)])
