@@ -34,8 +34,10 @@ NODE_FIELDS = order_fields(
     "last_offer",
     "last_modified",
 )
-_LONGEST_HOSTNAME = 255
-_HIGHEST_PORT = 65535
+LONGEST_HOSTNAME = 255
+"""Characters of a node's hostname, which is not blank."""
+
+HIGHEST_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +89,13 @@ def change_node(session: Session, node_id: int, changes: Mapping[str, Any]) -> N
     A pause lets running work go on and nothing new start. What an administrator decides about it overrides
     the automatic pause after errors. The next beat of the node's agent sets ``hostname`` and ``port`` again.
 
+    :param changes: values of the right kinds, which are within the limits of this module.
     :raises NotFound: if there is no such node.
-    :raises InvalidRequest: with every fault of the values; also if another active node has the hostname.
+    :raises InvalidRequest: if another active node has the hostname.
     """
     lock_name(session, "nodes")
     node = by_id(session, Node, node_id, "node", lock=True)
-    _check(session, node, changes)
+    _require_one_of_its_name(session, node, changes)
     for name, value in changes.items():
         setattr(node, name, value)
     if "is_paused" in changes:
@@ -108,21 +111,16 @@ def change_node(session: Session, node_id: int, changes: Mapping[str, Any]) -> N
     return node
 
 
-def _check(session: Session, node: Node, changes: Mapping[str, Any]) -> None:
-    faults = []
+def _require_one_of_its_name(session: Session, node: Node, changes: Mapping[str, Any]) -> None:
     hostname = changes.get("hostname", node.hostname)
-    if not hostname.strip() or len(hostname) > _LONGEST_HOSTNAME:
-        faults.append(
-            Fault("/hostname", f"A hostname has 1 to {_LONGEST_HOSTNAME} characters and is not blank.")
+    if not changes.get("is_active", node.is_active):
+        return
+    same_name = Node.hostname == hostname, Node.is_active, Node.id != node.id
+    other = session.scalar(select(Node.id).where(*same_name))
+    if other is not None:
+        place = "/hostname" if "hostname" in changes else "/is_active"
+        message = (
+            f"The node {other} is active and has the hostname {quote(hostname)}: "
+            "take it out of service first, or name another hostname."
         )
-    elif changes.get("is_active", node.is_active):
-        same_name = Node.hostname == hostname, Node.is_active, Node.id != node.id
-        other = session.scalar(select(Node.id).where(*same_name))
-        if other is not None:
-            place = "/hostname" if "hostname" in changes else "/is_active"
-            message = f"The node {other} is active and has the hostname {quote(hostname)}."
-            faults.append(Fault(place, message))
-    if not 0 <= changes.get("port", 0) <= _HIGHEST_PORT:
-        faults.append(Fault("/port", f"A port is a number from 0 to {_HIGHEST_PORT}."))
-    if faults:
-        raise InvalidRequest(" ".join(fault.message for fault in faults), faults)
+        raise InvalidRequest(message, [Fault(place, message)])

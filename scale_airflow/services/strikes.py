@@ -22,7 +22,7 @@ from scale_airflow.definitions.job_data import WorkspaceFacts
 from scale_airflow.definitions.strike_configuration import StrikeConfiguration
 from scale_airflow.definitions.strike_document import StrikeDocument
 from scale_airflow.engine import publishing
-from scale_airflow.errors import Fault, InvalidDocument
+from scale_airflow.errors import InvalidDocument
 from scale_airflow.services import system_jobs
 from scale_airflow.services.events import record_event
 from scale_airflow.services.lookup import by_id, lock_name
@@ -54,9 +54,12 @@ def create_strike(session: Session, document: object) -> Strike:
     """
     parsed = StrikeDocument.parse(document)
     lock_name(session, "strike", parsed.name)
-    if _find(session, parsed.name) is not None:
-        message = f"There is a Strike process {quote(parsed.name)} already."
-        raise InvalidDocument(_KIND, [Fault("/name", message, "strike.exists")])
+    assert parsed.configuration is not None
+    exists = _find(session, parsed.name) is not None
+    faults = _faults_of(session, parsed.configuration, parsed.name)
+    if exists:
+        faults.add("/name", "strike.exists", f"There is a Strike process {quote(parsed.name)} already.")
+    faults.refuse(_KIND, document)
     return _create(session, parsed)
 
 
@@ -89,6 +92,8 @@ def ensure_strike(
     lock_name(session, "strike", name)
     existing = _find(session, name)
     if existing is None:
+        assert parsed.configuration is not None
+        _check(session, parsed.configuration, name)
         return _create(session, parsed), True
     _change(session, existing, parsed)
     return existing, False
@@ -144,7 +149,6 @@ def _find(session: Session, name: str) -> Strike | None:
 
 def _create(session: Session, parsed: StrikeDocument) -> Strike:
     assert parsed.configuration is not None
-    _check(session, parsed.configuration, parsed.name)
     strike = Strike(
         name=parsed.name,
         configuration=dict(parsed.configuration.document),
@@ -190,6 +194,11 @@ def _check(session: Session, configuration: StrikeConfiguration, name: str) -> N
 
     :raises InvalidDocument: with every fault.
     """
+    found = _faults_of(session, configuration, name)
+    found.refuse(_KIND, {"configuration": configuration.document})
+
+
+def _faults_of(session: Session, configuration: StrikeConfiguration, name: str) -> Faults:
     faults = Faults()
     workspaces = session.execute(select(Workspace.id, Workspace.name, Workspace.is_active))
     try:
@@ -205,4 +214,4 @@ def _check(session: Session, configuration: StrikeConfiguration, name: str) -> N
                 "strike.directory-watched",
                 f"The Strike process {quote(other.name)} watches the directory {directory} already.",
             )
-    faults.refuse(_KIND, {"configuration": configuration.document})
+    return faults

@@ -30,8 +30,21 @@ _IS_PAUSED = "Whether the node takes no new jobs; what runs there goes on."
 
 def _fields(*, required: bool) -> dict[str, Field]:
     return {
-        "hostname": Field("string", required, description=_HOSTNAME, example="host.com"),
-        "port": Field("integer", required, description=_PORT, example=5051),
+        "hostname": Field(
+            "string",
+            required,
+            description=_HOSTNAME,
+            example="host.com",
+            longest=node_control.LONGEST_HOSTNAME,
+        ),
+        "port": Field(
+            "integer",
+            required,
+            description=_PORT,
+            example=5051,
+            minimum=0,
+            maximum=node_control.HIGHEST_PORT,
+        ),
         "pause_reason": Field(
             "string", nullable=True, description="Why it is paused, for people; null when it is not."
         ),

@@ -221,10 +221,11 @@ class TestUpdate:
             ({}, [""]),
             ([], [""]),
             ({"slave_id": "x"}, ["/slave_id"]),
-            ({"is_paused": None, "port": "1", "hostname": 1}, ["/hostname", "/port", "/is_paused"]),
+            ({"is_paused": None, "port": "1", "hostname": 1}, ["/is_paused", "/port", "/hostname"]),
             ({"hostname": " ", "port": 65536}, ["/hostname", "/port"]),
             ({"hostname": "x" * 256}, ["/hostname"]),
             ({"port": -1}, ["/port"]),
+            ({"port": -1, "slave_id": "x", "hostname": ""}, ["/port", "/slave_id", "/hostname"]),
             ({"port": 2**64}, ["/port"]),
         ],
     )

@@ -71,6 +71,14 @@ def test_create_says_what_is_wrong(client: httpx.Client, world: World, admin: di
     assert answer.status_code == 400
     assert answer.json()["detail"] == "Configuration failed to validate."
     assert len(answer.json()["errors"]) >= 4
+    both = body(configuration={**body()["configuration"], "mount": "nowhere"}, extra=1)
+    told = client.post(CREATE, json=both, headers=admin).json()["errors"]
+    assert [each["path"] for each in told] == ["/configuration/mount", "/extra"]
+    assert client.post(CREATE, json=body(), headers=admin).status_code == 200
+    elsewhere = {"filename_regex": ".*", "workspace_path": "a", "workspace_name": "none"}
+    again = body(configuration={**body()["configuration"], "files_to_ingest": [elsewhere]})
+    told = client.post(CREATE, json=again, headers=admin).json()["errors"]
+    assert [each["path"] for each in told] == ["/name", "/configuration/files_to_ingest/0/workspace_name"]
     for other in ({}, [], {"name": 1}, body(name="", more=1), body(configuration=[])):
         answer = client.post(CREATE, json=other, headers=admin)
         assert answer.status_code == 400, answer.text
