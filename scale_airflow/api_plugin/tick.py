@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 import logging
-import select
 import socket
 import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from scale_airflow.config import Settings, settings
@@ -23,9 +20,10 @@ from scale_airflow.services.housekeeping import hide_old_revisions, show_cleared
 from scale_airflow.services.reconcile import BATCH as REPAIRS
 from scale_airflow.services.reconcile import reconcile, reconcile_outcomes
 from scale_airflow.services.repairs import prune
+from scale_airflow.services.scheduler import sign_tick
 from scale_airflow.services.system_clock import publish_rules, record_load
-from scale_airflow.store.listening import own_connection
-from scale_airflow.store.models import Scheduler, utcnow
+from scale_airflow.store.base import utcnow
+from scale_airflow.store.listening import Listener
 from scale_airflow.store.session import transaction
 
 log = logging.getLogger(__name__)
@@ -81,13 +79,10 @@ class Tick:
 
     def _hold_office(self) -> None:
         """Tick for as long as this process holds the lock."""
-        connection = own_connection("scale-tick")
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_try_advisory_lock(%s)", (LOCK_KEY,))
-                if not cursor.fetchone()[0]:
-                    return
-                cursor.execute(f"LISTEN {CHANNEL}")
+        with Listener("scale-tick") as listener:
+            if not listener.try_lock(LOCK_KEY):
+                return
+            listener.listen(CHANNEL)
             log.info("Scale's tick runs in this process")
             reconciled = looked_back = tidied = float("-inf")
             load_due: datetime | None = None
@@ -99,7 +94,7 @@ class Tick:
                     _repair_all(reconcile, point="tick.reconcile")
                     with transaction(point="tick.show_revisions") as session:
                         show_cleared_revisions(session)
-                        _sign(session)
+                        sign_tick(session)
                     reconciled = now
                 if now - looked_back >= _OUTCOMES_SECONDS:
                     _repair_all(reconcile_outcomes, point="tick.reconcile_ended_runs")
@@ -112,25 +107,7 @@ class Tick:
                     tidied = now
                 if load_due is None or utcnow() >= load_due:
                     load_due = _record_load()
-                self._wait_for_work(connection, found.tick_interval)
-        finally:
-            connection.close()
-
-    def _wait_for_work(self, connection: Any, seconds: float) -> None:
-        """Wait until a transaction says that there is work, the interval is over, or the end has come.
-
-        The query proves that the connection, and with it the lock, is still there.
-        """
-        select.select([connection, self._bell], [], [], seconds)
-        connection.poll()
-        connection.notifies.clear()
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-
-
-def _sign(session: Session) -> None:
-    """Note that the queue is looked at, for `airflow scale check`; no change of the scheduler's own state."""
-    session.execute(update(Scheduler).values(last_tick=utcnow(), last_modified=Scheduler.last_modified))
+                listener.wait(found.tick_interval, self._bell)
 
 
 def _publish_own_rules() -> None:

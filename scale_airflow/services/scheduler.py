@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from scale_airflow.errors import NotFound
 from scale_airflow.services.admission import hold_pauses
 from scale_airflow.services.dispatch import wake
-from scale_airflow.store.models import Scheduler
+from scale_airflow.store.models import Scheduler, utcnow
 
 
 def get_scheduler(session: Session, *, lock: bool = False) -> Scheduler:
@@ -36,3 +37,8 @@ def pause_scheduler(session: Session, *, is_paused: bool) -> Scheduler:
     session.flush()
     wake(session)
     return scheduler
+
+
+def sign_tick(session: Session) -> None:
+    """Note that the queue is looked at, for ``airflow scale check``; the scheduler's own state stays."""
+    session.execute(update(Scheduler).values(last_tick=utcnow(), last_modified=Scheduler.last_modified))

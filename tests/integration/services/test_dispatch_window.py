@@ -13,7 +13,6 @@ from sqlalchemy import event, func, select, text, update
 from sqlalchemy.orm import Session
 from world import World, interface
 
-from scale_airflow.api_plugin.tick import _sign
 from scale_airflow.services import dispatch
 from scale_airflow.services.events import user_event
 from scale_airflow.services.housekeeping import hide_old_revisions, show_cleared_revisions
@@ -21,6 +20,7 @@ from scale_airflow.services.jobs import cancel_job
 from scale_airflow.services.queue import queue_job, queue_recipe, queue_status
 from scale_airflow.services.reconcile import reconcile
 from scale_airflow.services.requeue import requeue_jobs
+from scale_airflow.services.scheduler import sign_tick
 from scale_airflow.services.work_lists import JobFilter
 from scale_airflow.store.models import Job, JobExecution, JobType, Node, QueueEntry, Recipe, RecipeType
 
@@ -282,7 +282,7 @@ class TestLongQueue:
         statements |= recorded(world.session, lambda: reconcile(world.session))
         statements |= recorded(world.session, lambda: show_cleared_revisions(world.session))
         statements |= recorded(world.session, lambda: hide_old_revisions(world.session))
-        statements |= recorded(world.session, lambda: _sign(world.session))
+        statements |= recorded(world.session, lambda: sign_tick(world.session))
         world.session.commit()
         assert len(statements) > 20
         assert not costly(world.session, statements)
