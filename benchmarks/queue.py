@@ -11,7 +11,8 @@ All on one Airflow (LocalExecutor, FAB, PostgreSQL); jobs run as processes.
   type is paused; the queue is emptied and filled again in between. The median is that of the turns' ratios.
 * **Jobs per second**: the same number of trivial jobs and of trivial Airflow tasks, each put there in one
   transaction, from the start of the first task to the end of the last. They take turns; at most as many run
-  at once as the node has room for, on both sides.
+  at once as the node has room for, on both sides. And the **processor time** (user and system) of each, by
+  the processes that took it; what the installation does anyway meanwhile is in it.
 * **The urgent job** behind 100,000 that run: how many of these start before it, as a part of the dispatch
   window; the largest of the tries.
 * **Airflow's scheduler loop**, by its own log, and the **memory** (PSS) of the API server's and the
@@ -36,12 +37,13 @@ from pathlib import Path
 from typing import Any
 
 from measuring.installation import Running, running_installation, wait_for
-from measuring.observation import LOOPS, loop_times, tree_memory
+from measuring.observation import LOOPS, loop_times, processor_seconds, tree_memory
 from measuring.report import Ratio, finish, percentile, table
 
 SIDES = Path(__file__).with_name("queue_sides")
 NAMES = SCALE, BARE = "scale-airflow", "bare Airflow task"
 STATES = REST, FULL = "empty queue", "full queue"
+SERVICES = "api-server", "scheduler", "dag-processor", "triggerer", "node"
 WINDOW = 128
 PARTS = LATENCY, THROUGHPUT, URGENT = "latency", "throughput", "urgent"
 _JOB = """\
@@ -75,6 +77,7 @@ class Findings:
         default_factory=lambda: {state: {"API server": [], "scheduler": []} for state in STATES}
     )
     rates: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in NAMES})
+    processor: dict[str, list[dict[str, float]]] = field(default_factory=lambda: {name: [] for name in NAMES})
     overtaken: list[int] = field(default_factory=list)
     urgent_seconds: list[float] = field(default_factory=list)
 
@@ -227,9 +230,22 @@ class Bench:
     def _throughput(self) -> None:
         for number in range(self.sizes.batches):
             for name in NAMES if number % 2 else reversed(NAMES):
+                before = self._processor()
                 rate = self._rate(name)
-                print(f"batch {number + 1} of {self.sizes.batches}: {name}, {rate:.2f}/s", flush=True)
+                after = self._processor()
+                taken = {kind: (after[kind] - before[kind]) / self.sizes.batch * 1000 for kind in before}
+                print(
+                    f"batch {number + 1} of {self.sizes.batches}: {name}, {rate:.2f}/s, "
+                    f"{sum(taken.values()):.0f} ms of processor each",
+                    flush=True,
+                )
                 self.findings.rates[name].append(rate)
+                self.findings.processor[name].append(taken)
+
+    def _processor(self) -> dict[str, float]:
+        services = {name: self._pid(name) for name in SERVICES}
+        postmaster = self.running.installation.database.data / "postmaster.pid"
+        return processor_seconds({**services, "PostgreSQL": int(postmaster.read_text().split()[0])})
 
     def _rate(self, name: str) -> float:
         """Return how many of a batch ran in a second."""
@@ -287,6 +303,7 @@ def _report(found: Findings, sizes: Sizes, parallelism: int) -> None:
         figures[f"tasks per second, {parallelism} at once"] = {
             name: statistics.median(found.rates[name]) for name in NAMES
         }
+        figures["milliseconds of processor time a task, medians"] = _processor_times(found.processor)
         rate = _median_ratio(found.rates[SCALE], found.rates[BARE])
         ratios["trivial jobs per second, of trivial Airflow tasks"] = Ratio(rate, 0.8, "higher")
     if found.overtaken:
@@ -336,6 +353,17 @@ def _report_states(
         ratios[f"memory of the {service}, {waiting}, of an empty queue's"] = Ratio(
             by_state[FULL] / by_state[REST], 1.2, "lower"
         )
+
+
+def _processor_times(taken: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """Return the medians by process, and that of the sums."""
+    kinds = list(taken[SCALE][0])
+    found = {
+        kind: {name: statistics.median(batch[kind] for batch in taken[name]) for name in NAMES}
+        for kind in kinds
+    }
+    totals = {name: statistics.median(sum(batch.values()) for batch in taken[name]) for name in NAMES}
+    return {**found, "all together": totals}
 
 
 def _median_ratio(ours: list[float], others: list[float]) -> float:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -62,3 +63,32 @@ def test_a_percentile_is_one_of_the_values() -> None:
     assert report.percentile([5, 1, 4, 2, 3], 50) == 3
     assert report.percentile(list(range(1, 21)), 95) == 19
     assert report.percentile([7], 95) == 7
+
+
+_SCHEDULER = """
+import os, sys, time
+if os.fork() == 0:  # a worker of the executor
+    if os.fork() == 0:  # a task
+        while time.process_time() < 0.3:
+            pass
+        os._exit(0)
+    os.wait()
+    print("done", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_processor_time_is_told_by_what_took_it_also_of_what_has_ended() -> None:
+    observation = load("observation")
+    with subprocess.Popen(
+        [sys.executable, "-S", "-c", _SCHEDULER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as scheduler:
+        assert scheduler.stdout is not None
+        assert scheduler.stdin is not None
+        assert scheduler.stdout.readline() == "done\n"
+        taken = observation.processor_seconds({"scheduler": scheduler.pid, "other": os.getpid()})
+        scheduler.stdin.close()
+    assert list(taken) == ["scheduler", "executor", "tasks", "other"]
+    assert taken["tasks"] >= 0.25
+    assert taken["executor"] < taken["tasks"]
+    assert taken["other"] > 0
