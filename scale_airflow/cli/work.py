@@ -4,19 +4,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from scale_airflow.cli.session import action, show
-from scale_airflow.errors import InvalidRequest, NotFound
+from scale_airflow.definitions.faults import quote
+from scale_airflow.errors import Fault, InvalidRequest, NotFound
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from scale_airflow.services.work_lists import JobFilter, JobTypeFilter
+    from scale_airflow.services.job_choice import ChosenJob
+    from scale_airflow.services.work_lists import JobFilter
 
 
 @action
@@ -62,21 +64,14 @@ class _Change:
     act: Callable[[Session, JobFilter], list[int]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    id: int
-    job_type: str
-    version: str
-    status: str
-
-
 def _change(args: Any, change: _Change) -> None:
     from scale_airflow.services.audit import record_command
+    from scale_airflow.services.job_choice import look
     from scale_airflow.services.work_lists import JobFilter
     from scale_airflow.store.session import transaction
 
     with transaction() as session:
-        before = _look(session, _filter_of(session, args))
+        before = look(session, _filter_of(session, args))
     meant = [row for row in before if row.status in change.statuses]
     if not before:
         raise NotFound("No job matches.")
@@ -93,93 +88,54 @@ def _change(args: Any, change: _Change) -> None:
         changed = change.act(session, JobFilter(job_ids=[row.id for row in meant]))
         record_command(session, f"{change.verb}_jobs", job_ids=changed)
     with transaction() as session:
-        after = _look(session, JobFilter(job_ids=[row.id for row in before]))
+        after = look(session, JobFilter(job_ids=[row.id for row in before]))
     _tell(args.output, change, before, after)
 
 
 def _filter_of(session: Session, args: Any) -> JobFilter:
     """Read which jobs are meant.
 
-    :raises InvalidRequest: if nothing says so, or a time can't be read.
-    :raises NotFound: if there is no such job type or error.
+    :raises InvalidRequest: with everything that is wrong: no job type or error of that name, a time that
+        can't be read; or if nothing says which.
     """
-    from scale_airflow.services.work_lists import JobFilter
+    from scale_airflow.services.job_choice import errors_unknown, job_types_named
+    from scale_airflow.services.work_lists import JobFilter, JobTypeFilter
 
-    wanted = JobFilter(
-        status=args.status,
-        job_ids=args.job_ids or (),
-        job_types=_job_types(session, args.job_type or ()),
-        started=_moment("--started", args.started),
-        ended=_moment("--ended", args.ended),
-        error_names=_errors(session, args.error or ()),
-    )
+    type_ids, wrong_types = job_types_named(session, args.job_type) if args.job_type else ([], [])
+    faults = [Fault("--job-type", message) for message in wrong_types]
+    faults += [Fault("--error", message) for message in errors_unknown(session, args.error or ())]
+    started = _moment("--started", args.started, faults)
+    ended = _moment("--ended", args.ended, faults)
+    if started is not None and ended is not None and started >= ended:
+        faults.append(Fault("--started", "The start must be before the end, --ended."))
+    _refuse(faults)
+    job_types = JobTypeFilter(ids=type_ids)
+    wanted = JobFilter(args.status, args.job_ids or (), job_types, started, ended, args.error or ())
     if wanted.means_all:
         raise InvalidRequest(
             "Say which jobs: by their ids, --job-type, --status, --error, --started or --ended."
         )
-    if wanted.started is not None and wanted.ended is not None and wanted.started >= wanted.ended:
-        raise InvalidRequest("--started must be before --ended.")
     return wanted
 
 
-def _moment(option: str, value: str | None) -> Any:
+def _moment(option: str, value: str | None, faults: list[Fault]) -> Any:
     from scale_airflow.api_plugin.parameters import moment
 
     try:
         return None if value is None else moment(value)
     except ValueError as error:
-        raise InvalidRequest(f"{option} {value}: {error}") from None
+        faults.append(Fault(option, f"{error} It is {quote(value or '')}."))
+        return None
 
 
-def _job_types(session: Session, names: Iterable[str]) -> JobTypeFilter:
-    from sqlalchemy import select
-
-    from scale_airflow.services.work_lists import JobTypeFilter
-    from scale_airflow.store.models import JobType
-
-    ids: list[int] = []
-    for text in names:
-        name, colon, version = text.partition(":")
-        query = select(JobType.id).where(JobType.name == name)
-        found = session.scalars(query.where(JobType.version == version) if colon else query).all()
-        if not found:
-            rows = session.execute(select(JobType.name, JobType.version).order_by(JobType.name)).all()
-            known = [f"{row.name}:{row.version}" for row in rows] + sorted({row.name for row in rows})
-            raise NotFound(f"There is no job type {text!r}.{_hint(text, known)}")
-        ids += found
-    return JobTypeFilter(ids=ids)
+def _refuse(faults: Sequence[Fault]) -> None:
+    if len(faults) == 1:
+        raise InvalidRequest(f"{faults[0].path}: {faults[0].message}")
+    if faults:
+        raise InvalidRequest("Several options are wrong:", faults)
 
 
-def _errors(session: Session, names: Sequence[str]) -> Sequence[str]:
-    from sqlalchemy import select
-
-    from scale_airflow.store.models import ErrorModel
-
-    known = set(session.scalars(select(ErrorModel.name)))
-    for name in names:
-        if name not in known:
-            raise NotFound(f"There is no error {name!r}.{_hint(name, sorted(known))}")
-    return names
-
-
-def _hint(name: str, known: Sequence[str]) -> str:
-    from scale_airflow.definitions.faults import nearest
-
-    near = nearest(name, known)
-    return f" Did you mean {near!r}?" if near else ""
-
-
-def _look(session: Session, wanted: JobFilter) -> list[_Row]:
-    from sqlalchemy import select
-
-    from scale_airflow.store.models import Job, JobType
-
-    query: Any = select(Job.id, JobType.name, JobType.version, Job.status)
-    query = query.join(JobType, JobType.id == Job.job_type_id).where(JobType.is_system.is_(False))
-    return [_Row(*row) for row in session.execute(wanted.applied(query).order_by(Job.id)).all()]
-
-
-def _confirm(change: _Change, meant: Sequence[_Row], *, skipped: int) -> None:
+def _confirm(change: _Change, meant: Sequence[ChosenJob], *, skipped: int) -> None:
     """Ask the user, who sees what would be changed.
 
     :raises InvalidRequest: if the answer is no, or nobody is there to give one.
@@ -196,7 +152,7 @@ def _confirm(change: _Change, meant: Sequence[_Row], *, skipped: int) -> None:
         raise InvalidRequest("Nothing was changed.")
 
 
-def _tell(output: str, change: _Change, before: Sequence[_Row], after: Sequence[_Row]) -> None:
+def _tell(output: str, change: _Change, before: Sequence[ChosenJob], after: Sequence[ChosenJob]) -> None:
     """Print what became of the jobs: a table by job type and state, or every job for programs."""
     now = {row.id: row.status for row in after}
     if output != "table":
@@ -220,7 +176,7 @@ def _tell(output: str, change: _Change, before: Sequence[_Row], after: Sequence[
         print(f"{_jobs(changed)} {'was' if changed == 1 else 'were'} {change.done}.{more}")
 
 
-def _groups(before: Sequence[_Row], after: Sequence[_Row]) -> list[dict[str, Any]]:
+def _groups(before: Sequence[ChosenJob], after: Sequence[ChosenJob]) -> list[dict[str, Any]]:
     now = {row.id: row.status for row in after}
     counts = Counter((row.job_type, row.version, row.status, now.get(row.id, row.status)) for row in before)
     return [

@@ -138,11 +138,21 @@ REFUSED = {
     ("cancel",): "Say which jobs",
     ("cancel", "--yes"): "Say which jobs",
     ("cancel", "999", "--yes"): "No job matches.",
-    ("cancel", "--job-type", "tile"): "There is no job type 'tile'. Did you mean 'tiles'?",
-    ("cancel", "--job-type", "maps:3.0"): "There is no job type 'maps:3.0'. Did you mean 'maps:2.0'?",
-    ("requeue", "--error", "nsf"): "There is no error 'nsf'. Did you mean 'nfs'?",
-    ("requeue", "--started", "yesterday"): "--started yesterday: This must be an ISO-8601",
-    ("requeue", "--started", "PT1H", "--ended", "PT2H"): "--started must be before --ended.",
+    ("cancel", "--job-type", "tile"): (
+        '--job-type: There is no job type "tile". Known job types: "maps", "maps:1.0", "maps:2.0", "tiles", '
+        '"tiles:1.0". Did you mean "tiles"?'
+    ),
+    ("cancel", "--job-type", "maps:3.0"): 'There is no job type "maps:3.0".',
+    ("cancel", "--job-type", "scale-clock"): 'There is no job type "scale-clock".',
+    ("requeue", "--error", "nsf"): 'Did you mean "nfs"?',
+    ("requeue", "--started", "yesterday"): "--started: This must be an ISO-8601",
+    (
+        "requeue",
+        "--started",
+        "PT1H",
+        "--ended",
+        "PT2H",
+    ): "--started: The start must be before the end, --ended.",
 }
 
 
@@ -151,6 +161,27 @@ def test_what_is_refused(world: World, jobs: list[Job], scale: Callable[..., Out
         refused = scale(*words)
         assert (refused.code, refused.out) == (1, ""), words
         assert told in refused.err
+    assert statuses(world, jobs) == BEFORE
+
+
+def test_everything_wrong_is_told_at_once(
+    world: World, jobs: list[Job], scale: Callable[..., Outcome]
+) -> None:
+    types = ("--job-type", "tiels", "--job-type", "maps", "--job-type", "map:1.0")
+    refused = scale(
+        "cancel", *types, "--error", "nsf", "--error", "x", "--started", "now", "--ended", "P", "-y"
+    )
+    lines = refused.err.splitlines()
+    assert (refused.code, lines[0]) == (1, "Several options are wrong:")
+    begins = ["--job-type: ", "--job-type: ", "--error: ", "--error: ", "--started: ", "--ended: "]
+    assert [line[: len(start) + 2] for line, start in zip(lines[1:], begins, strict=True)] == [
+        f"  {start}" for start in begins
+    ]
+    assert [line.partition("Did you mean ")[2] for line in lines[1:4]] == [
+        '"tiles"?',
+        '"maps:1.0"?',
+        '"nfs"?',
+    ]
     assert statuses(world, jobs) == BEFORE
 
 
