@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
 from sqlalchemy import or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from scale_airflow.definitions.data_types import check_data_types
 from scale_airflow.definitions.geometry import footprint
 from scale_airflow.definitions.job_data import JobData
 from scale_airflow.definitions.job_interface import JobInterface
@@ -25,7 +25,6 @@ from scale_airflow.services.lookup import lock_name
 from scale_airflow.store.models import FileAncestry, Job, JobExecution, JobInputFile, ScaleFile, utcnow
 from scale_airflow.workspaces.confined import split
 
-_TAG = re.compile(r"[a-zA-Z0-9\-_ ]+")
 _LONGEST_FOLDER = 1000
 
 
@@ -246,9 +245,8 @@ def _check_report(
         place = f"/parse_results/{index}"
         faults += _check_geography(place, result)
         faults += [
-            Fault(f"{place}/data_types/{number}", f"{tag!r} has other characters than letters, digits, -, _")
-            for number, tag in enumerate(result.data_types)
-            if not _TAG.fullmatch(tag)
+            Fault(f"{place}/data_types{fault.path}", fault.message)
+            for fault in check_data_types(result.data_types)
         ]
         if result.new_workspace_path is not None:
             faults += _check_folder(f"{place}/new_workspace_path", result.new_workspace_path)
