@@ -22,6 +22,7 @@ from scale_airflow.services.reconcile import reconcile, reconcile_outcomes
 from scale_airflow.services.repairs import prune
 from scale_airflow.services.scheduler import sign_tick
 from scale_airflow.services.system_clock import publish_rules, record_load
+from scale_airflow.services.tallies import merge
 from scale_airflow.store.base import utcnow
 from scale_airflow.store.listening import Listener
 from scale_airflow.store.session import transaction
@@ -34,6 +35,7 @@ LOCK_KEY = 0x7363616C65
 _RETRY_SECONDS = 2.0
 _TIDY_SECONDS = 60.0
 _OUTCOMES_SECONDS = 30.0
+_MERGE_SECONDS = 5.0
 
 
 class Tick:
@@ -84,7 +86,7 @@ class Tick:
                 return
             listener.listen(CHANNEL)
             log.info("Scale's tick runs in this process")
-            reconciled = looked_back = tidied = float("-inf")
+            reconciled = looked_back = tidied = merged = float("-inf")
             load_due: datetime | None = None
             while not self._stop.is_set():
                 found = settings()
@@ -99,6 +101,10 @@ class Tick:
                 if now - looked_back >= _OUTCOMES_SECONDS:
                     _repair_all(reconcile_outcomes, point="tick.reconcile_ended_runs")
                     looked_back = now
+                if now - merged >= _MERGE_SECONDS:
+                    with transaction(point="tick.merge_tallies") as session:
+                        merge(session)
+                    merged = now
                 if now - tidied >= _TIDY_SECONDS:
                     with transaction(point="tick.tidy") as session:
                         hide_old_revisions(session)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, literal, select, union_all
+from sqlalchemy import ColumnElement, Select, func, literal, select, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased, defer, joinedload, lazyload, selectinload
 
 from scale_airflow.errors import NotFound
@@ -24,13 +24,14 @@ from scale_airflow.services.listing import (
     within,
 )
 from scale_airflow.services.lookup import MAX_ID
+from scale_airflow.services.tallies import count_of
 from scale_airflow.services.work_lists import (
     ANY_JOB_TYPE,
     JOB_TYPE_FIELDS,
     JobTypeFilter,
     job_type_brief_form,
 )
-from scale_airflow.store.models import FileAncestry, Ingest, Job, JobType, ScaleFile, Strike
+from scale_airflow.store.models import FileAncestry, FileTally, Ingest, Job, JobType, ScaleFile, Strike
 
 _FILE = (
     "id",
@@ -107,6 +108,20 @@ class ProductFilter:
             statement = statement.where(ScaleFile.file_name == self.file_name)
         return statement
 
+    def tallied(self) -> Select[Any] | None:
+        """Return the statement that says how many are meant without counting them; None if none does."""
+        if self.file_name is not None:
+            return None
+        conditions: list[ColumnElement[bool]] = [
+            FileTally.kind == "PRODUCT",
+            FileTally.has_been_published.is_(True),
+        ]
+        if (type_ids := self.job_types.ids_of()) is not None:
+            conditions.append(FileTally.job_type_id.in_(type_ids))
+        if self.is_operational is not None:
+            conditions.append(FileTally.is_operational.is_(self.is_operational))
+        return count_of(FileTally, *conditions)
+
 
 @dataclass(frozen=True, slots=True)
 class SourceFilter:
@@ -124,6 +139,15 @@ class SourceFilter:
             statement = statement.where(ScaleFile.file_name == self.file_name)
         return statement
 
+    def tallied(self) -> Select[Any] | None:
+        """Return the statement that says how many are meant without counting them; None if none does."""
+        if self.file_name is not None:
+            return None
+        conditions: list[ColumnElement[bool]] = [FileTally.kind == "SOURCE"]
+        if self.is_parsed is not None:
+            conditions.append(FileTally.is_parsed.is_(self.is_parsed))
+        return count_of(FileTally, *conditions)
+
 
 def list_sources(session: Session, wanted: SourceFilter, window: Window) -> Found[ScaleFile]:
     """Return a page of source files; the window's range is of ``last_modified``.
@@ -132,7 +156,13 @@ def list_sources(session: Session, wanted: SourceFilter, window: Window) -> Foun
     """
     statement = within(wanted.applied(select(ScaleFile)), ScaleFile.last_modified, window)
     return fetch(
-        session, statement, window, fields=SOURCE_FIELDS, default=("last_modified",), options=SOURCE_FORM
+        session,
+        statement,
+        window,
+        fields=SOURCE_FIELDS,
+        default=("last_modified",),
+        options=SOURCE_FORM,
+        total=None if window.started or window.ended else wanted.tallied(),
     )
 
 
@@ -143,7 +173,13 @@ def list_products(session: Session, wanted: ProductFilter, window: Window) -> Fo
     """
     statement = within(wanted.applied(select(ScaleFile)), ScaleFile.last_modified, window)
     return fetch(
-        session, statement, window, fields=PRODUCT_FIELDS, default=("last_modified",), options=PRODUCT_FORM
+        session,
+        statement,
+        window,
+        fields=PRODUCT_FIELDS,
+        default=("last_modified",),
+        options=PRODUCT_FORM,
+        total=None if window.started or window.ended else wanted.tallied(),
     )
 
 

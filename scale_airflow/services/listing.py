@@ -17,7 +17,7 @@ from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, cast, func
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
-from scale_airflow.definitions.faults import nearest, quote, quote_all
+from scale_airflow.definitions.faults import nearest, quote
 from scale_airflow.errors import Fault, InvalidRequest
 
 T = TypeVar("T")
@@ -25,6 +25,7 @@ OrderField = str | ColumnElement[Any]
 """What a field of an answer is in the database: the path of an attribute, or a column."""
 
 MAX_ORDER = 20
+_MOST_TOLD = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,13 @@ def within(
     return statement
 
 
+def range_faults(window: Window) -> list[Fault]:
+    """Return what is wrong with the window's range, if anything is."""
+    if window.started is None or window.ended is None or window.started < window.ended:
+        return []
+    return [Fault("started", "The time range must start before it ends.")]
+
+
 def among(column: InstrumentedAttribute[Any], ids: Iterable[int]) -> ColumnElement[bool]:
     """Return the condition that an id is one of these: one parameter, however many they are."""
     kind = ARRAY(BigInteger)
@@ -98,6 +106,7 @@ def fetch(
     fields: Mapping[str, OrderField],
     default: Sequence[str],
     options: Sequence[Any] = (),
+    total: Select[Any] | None = None,
 ) -> Found[T]:
     """Return one page of what ``statement`` selects, and the exact count of all.
 
@@ -105,10 +114,13 @@ def fetch(
     :param fields: what may be ordered by, from :func:`order_fields`.
     :param default: the order when none is asked for, as in :attr:`Window.order`.
     :param options: loader options for what the answer shows of related things.
+    :param total: selects the exact count; without it what ``statement`` selects is counted.
     :raises InvalidRequest: for a field that can't be ordered by, or a page past the end.
     """
     names = order_of(window, fields, default)
-    count = session.scalar(statement.with_only_columns(func.count(), maintain_column_froms=True)) or 0
+    if total is None:
+        total = statement.with_only_columns(func.count(), maintain_column_froms=True)
+    count = session.scalar(total) or 0
     offset = page_offset(window, count)
     if not count:
         return Found(0, ())
@@ -142,10 +154,11 @@ def one_page(items: Sequence[T], window: Window) -> Found[T]:
 def order_of(window: Window, fields: Mapping[str, OrderField], default: Sequence[str]) -> tuple[str, ...]:
     """Return the names to order by: the window's, or the default ones.
 
-    :raises InvalidRequest: naming the fields that exist, if one does not.
+    :raises InvalidRequest: naming the fields that exist, if one does not; also if the window's range ends
+        before it starts.
     """
     order = window.order or tuple(default)
-    faults = []
+    faults = range_faults(window)
     for name in order[: MAX_ORDER + 1]:
         bare = name.removeprefix("-")
         if bare not in fields:
@@ -157,9 +170,7 @@ def order_of(window: Window, fields: Mapping[str, OrderField], default: Sequence
     if len(order) > MAX_ORDER:
         faults.append(Fault("order", f"At most {MAX_ORDER} fields can be ordered by."))
     if faults:
-        wrong = quote_all(name for name in order if name.removeprefix("-") not in fields)
-        detail = faults[0].message if len(faults) == 1 else f"Can't order by {wrong}."
-        raise InvalidRequest(detail, faults)
+        raise InvalidRequest(" ".join(fault.message for fault in faults[:_MOST_TOLD]), faults)
     return tuple(dict.fromkeys(order))
 
 

@@ -9,9 +9,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ScalarSelect, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from scale_airflow.compiler import names
 from scale_airflow.config import settings
@@ -24,6 +25,7 @@ from scale_airflow.services import facts
 from scale_airflow.services.backends import backend_of
 from scale_airflow.services.dispatch import wake
 from scale_airflow.services.events import user_event
+from scale_airflow.services.tallies import queued_by_type
 from scale_airflow.store.models import (
     Job,
     JobExecution,
@@ -347,27 +349,29 @@ class QueueStatus:
 
 def queue_status(session: Session) -> list[QueueStatus]:
     """Return what waits per job type, the most urgent and then the longest waiting first."""
-    waiting = (
-        select(
-            Job.job_type_id,
-            func.count().label("count"),
-            func.min(Job.queued).label("longest_queued"),
-            func.min(Job.priority).label("highest_priority"),
-        )
-        .where(Job.status == "QUEUED")
-        .group_by(Job.job_type_id)
-        .subquery()
-    )
+    waiting = queued_by_type()
+
+    def least(column: InstrumentedAttribute[Any]) -> ScalarSelect[Any]:
+        # One look into an index a type, however many wait.
+        of_type = (Job.job_type_id == waiting.c.job_type_id, Job.status == "QUEUED")
+        return select(func.min(column)).where(*of_type).correlate(waiting).scalar_subquery()
+
+    found = select(
+        waiting.c.job_type_id,
+        waiting.c.count,
+        least(Job.queued).label("longest_queued"),
+        least(Job.priority).label("highest_priority"),
+    ).subquery()
     rows = session.execute(
         select(
             JobType.name,
             JobType.version,
-            waiting.c.count,
-            waiting.c.longest_queued,
-            waiting.c.highest_priority,
+            found.c.count,
+            found.c.longest_queued,
+            found.c.highest_priority,
             JobType.is_paused,
         )
-        .join(JobType, JobType.id == waiting.c.job_type_id)
-        .order_by(waiting.c.highest_priority, waiting.c.longest_queued)
+        .join(JobType, JobType.id == found.c.job_type_id)
+        .order_by(found.c.highest_priority, found.c.longest_queued)
     )
     return [QueueStatus(*row) for row in rows]

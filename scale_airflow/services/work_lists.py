@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,11 +12,13 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, defer, lazyload, selectinload
 
 from scale_airflow.services.listing import Found, Window, among, fetch, order_fields, within
+from scale_airflow.services.tallies import count_of
 from scale_airflow.store.models import (
     ErrorModel,
     Job,
     JobExecution,
     JobInputFile,
+    JobTally,
     JobType,
     JobTypeRevision,
     Recipe,
@@ -234,7 +236,25 @@ def list_jobs(session: Session, wanted: JobFilter, window: Window) -> Found[Job]
     :raises InvalidRequest: for a field that can't be ordered by, or a page past the end.
     """
     statement = within(wanted.applied(select(Job)), Job.last_modified, window)
-    return fetch(session, statement, window, fields=JOB_FIELDS, default=("last_modified",), options=JOB_FORM)
+    return fetch(
+        session,
+        statement,
+        window,
+        fields=JOB_FIELDS,
+        default=("last_modified",),
+        options=JOB_FORM,
+        total=_tallied(wanted, window),
+    )
+
+
+def _tallied(wanted: JobFilter, window: Window) -> Select[Any] | None:
+    """Return the statement that says how many jobs are meant without counting them; None if none does."""
+    if replace(wanted, status=None, job_types=ANY_JOB_TYPE) != JobFilter() or window.started or window.ended:
+        return None
+    conditions = [] if wanted.status is None else [JobTally.status == wanted.status]
+    if (type_ids := wanted.job_types.ids_of()) is not None:
+        conditions.append(JobTally.job_type_id.in_(type_ids))
+    return count_of(JobTally, *conditions)
 
 
 @dataclass(frozen=True, slots=True)

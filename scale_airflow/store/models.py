@@ -7,6 +7,7 @@ from scale_airflow.store.ingests import INGEST_STATUSES, Ingest, Strike
 from scale_airflow.store.metrics import JobLoad, Load, ingest_metrics, job_type_metrics
 from scale_airflow.store.nodes import Node, Scheduler
 from scale_airflow.store.system import ApiToken, DagFileRow, Repair
+from scale_airflow.store.tallies import FileTally, JobTally
 from scale_airflow.store.types import (
     ErrorModel,
     JobType,
@@ -39,12 +40,14 @@ __all__ = [
     "ErrorModel",
     "FileAncestry",
     "FileDuty",
+    "FileTally",
     "Ingest",
     "Job",
     "JobExecution",
     "JobInputFile",
     "JobLoad",
     "JobLog",
+    "JobTally",
     "JobType",
     "JobTypeRevision",
     "Load",

@@ -133,6 +133,12 @@ class Job(Base):
             postgresql_where=text("status = 'QUEUED'"),
         ),
         Index(
+            "ix_scale_job_waiting",
+            "job_type_id",
+            "queued",
+            postgresql_where=text("status = 'QUEUED'"),
+        ),
+        Index(
             "ix_scale_job_in_airflow",
             "job_type_id",
             "status",

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import Any
 
 import psycopg2
 from alembic.autogenerate import compare_metadata
@@ -37,7 +38,7 @@ def _differences(url: str) -> list[object]:
     return found
 
 
-def _schema(url: str) -> dict[str, object]:
+def _schema(url: str) -> dict[str, Any]:
     engine = create_engine(url)
     with engine.connect() as connection:
         rows = connection.execute(
@@ -52,6 +53,16 @@ def _schema(url: str) -> dict[str, object]:
                 "WHERE conrelid::regclass::text LIKE 'scale\\_%' ORDER BY 1, 2"
             )
         ).all()
+        triggers = connection.execute(
+            text(
+                "SELECT tgrelid::regclass::text, tgname, pg_get_triggerdef(t.oid), pg_get_functiondef(tgfoid), "
+                "tgenabled FROM pg_trigger t WHERE NOT tgisinternal AND tgrelid::regclass::text LIKE 'scale\\_%' "
+                "ORDER BY 1, 2"
+            )
+        ).all()
+        options = connection.execute(
+            text("SELECT relname, reloptions FROM pg_class WHERE relname LIKE 'scale\\_%' ORDER BY 1")
+        ).all()
         columns = {
             name: [
                 (column["name"], str(column["type"]), column["nullable"])
@@ -63,6 +74,8 @@ def _schema(url: str) -> dict[str, object]:
     return {
         "indexes": [tuple(row) for row in rows],
         "constraints": [tuple(row) for row in checks],
+        "triggers": [tuple(row) for row in triggers],
+        "options": [tuple(row) for row in options],
         "columns": {name: sorted(found) for name, found in columns.items()},
     }
 
@@ -92,7 +105,9 @@ def test_migration_files_make_the_same_schema_and_go_back(airflow_db: str) -> No
 
     try:
         airflow("db", "migrate", "--use-migration-files")
-        assert _schema(url) == _schema(airflow_db)
+        schema = _schema(url)
+        assert schema == _schema(airflow_db)
+        assert len(schema["triggers"]) == 8
         manager = "scale_airflow.store.manager.ScaleDBManager"
         environment["AIRFLOW__DATABASE__EXTERNAL_DB_MANAGERS"] = manager
         airflow("db-manager", "downgrade", manager, "--to-revision", "base", "--yes")
