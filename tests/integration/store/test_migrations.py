@@ -55,9 +55,9 @@ def _schema(url: str) -> dict[str, Any]:
         ).all()
         triggers = connection.execute(
             text(
-                "SELECT tgrelid::regclass::text, tgname, pg_get_triggerdef(t.oid), pg_get_functiondef(tgfoid), "
-                "tgenabled FROM pg_trigger t WHERE NOT tgisinternal AND tgrelid::regclass::text LIKE 'scale\\_%' "
-                "ORDER BY 1, 2"
+                "SELECT tgrelid::regclass::text, tgname, pg_get_triggerdef(t.oid), tgenabled, "
+                "pg_get_functiondef(tgfoid) FROM pg_trigger t "
+                "WHERE NOT tgisinternal AND tgrelid::regclass::text LIKE 'scale\\_%' ORDER BY 1, 2"
             )
         ).all()
         options = connection.execute(
