@@ -48,6 +48,19 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, _database_error)
 
 
+def note(request: Request, faults: Sequence[Fault]) -> None:
+    """Keep what is wrong with a request until it is known whether its parameters are right.
+
+    FastAPI refuses wrong parameters before an endpoint begins, and asks nothing else. What is noted is told
+    with them; who notes something refuses it himself where the parameters are right.
+    """
+    request.state.noted = [*_noted(request), *faults]
+
+
+def _noted(request: Request) -> list[Fault]:
+    return getattr(request.state, "noted", [])
+
+
 def unexpected(request: Request, error: Exception) -> Reply:
     """Answer an error that nobody foresaw: the log has the story, the caller one sentence."""
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
@@ -104,6 +117,7 @@ def _wrong_parameters(request: Request, error: Exception) -> Reply:
         faults.append({"path": names[0] if names else place, "message": message})
     if missing_thing:  # what can't be an identifier names nothing
         return refusal(404, f"There is nothing at {request.url.path}.")
+    faults += [fault.as_dict() for fault in _noted(request)]
     told = "; ".join(f"{fault['path']}: {fault['message']}" for fault in faults[:20])
     return refusal(400, f"The request has wrong parameters: {told}", faults)
 

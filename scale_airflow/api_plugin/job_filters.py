@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from fastapi import Request
 from sqlalchemy.orm import Session
 
-from scale_airflow.api_plugin.bodies import Field, field_faults, refuse, require_object
+from scale_airflow.api_plugin.bodies import Field, JsonBody, field_faults, refuse, require_object
+from scale_airflow.api_plugin.errors import note
 from scale_airflow.api_plugin.parameters import moment
 from scale_airflow.api_plugin.replies import Reply
 from scale_airflow.api_plugin.views.work import job
 from scale_airflow.definitions.faults import Faults, pointer
+from scale_airflow.errors import InvalidRequest
 from scale_airflow.services.listing import Window
 from scale_airflow.services.work_lists import JobFilter, JobTypeFilter, list_jobs
 
@@ -93,6 +96,22 @@ def read_filter(body: object, fields: Mapping[str, Field]) -> tuple[JobFilter, d
         refuse(faults, body)
     others = {name: given[name] for name in fields if name in given and name not in _FILTERS}
     return wanted, others
+
+
+def meant_by(fields: Mapping[str, Field]) -> Callable[..., Any]:
+    """Return a dependency that gives the body, and notes what :func:`read_filter` will refuse it for.
+
+    So wrong query parameters do not hide what is wrong with the body.
+    """
+
+    def noted(request: Request, body: JsonBody) -> Any:
+        try:
+            read_filter(body, fields)
+        except InvalidRequest as error:
+            note(request, error.faults)
+        return body
+
+    return noted
 
 
 def _moment(given: Mapping[str, Any], name: str, faults: Faults) -> Any:

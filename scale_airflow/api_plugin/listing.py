@@ -8,17 +8,16 @@ An endpoint takes ``window: WindowDep``, gives it to the service that looks the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from fastapi import Depends, Query, Request
 
+from scale_airflow.api_plugin.errors import note
 from scale_airflow.api_plugin.links import links_of
 from scale_airflow.api_plugin.parameters import Moment, Page, PageSize
 from scale_airflow.api_plugin.replies import Reply
-from scale_airflow.errors import Fault, InvalidRequest
-from scale_airflow.services.listing import Found, Window
+from scale_airflow.services.listing import Found, Window, range_faults
 
 T = TypeVar("T")
 
@@ -26,6 +25,7 @@ _DURATION_TOO = "An ISO-8601 datetime with its zone, or an ISO-8601 duration, wh
 
 
 def window(
+    request: Request,
     page: Annotated[Page, Query(description="The page of the results to return, from 1 on.")] = 1,
     page_size: Annotated[PageSize, Query(description="Results on a page, 1 to 1000.")] = 100,
     started: Annotated[Moment, Query(description=f"The start of the time range. {_DURATION_TOO}")] = None,
@@ -38,18 +38,14 @@ def window(
         ),
     ] = [],  # noqa: B006 - FastAPI copies it
 ) -> Window:
-    """Read the parameters that all lists have.
-
-    :raises InvalidRequest: if the range ends before it starts.
-    """
-    _check_range(started, ended)
-    return Window(page, page_size, started, ended, tuple(name for name in order if name))
+    """Read the parameters that all lists have."""
+    return _with_range(request, Window(page, page_size, started, ended, tuple(filter(None, order))))
 
 
-def _check_range(started: datetime | None, ended: datetime | None) -> None:
-    if started is not None and ended is not None and started >= ended:
-        message = "The time range must start before it ends."
-        raise InvalidRequest(message, [Fault("started", message)])
+def _with_range(request: Request, wanted: Window) -> Window:
+    """Take note of a range that ends before it starts; the list's service refuses it."""
+    note(request, range_faults(wanted))
+    return wanted
 
 
 def pages(
@@ -61,17 +57,14 @@ def pages(
 
 
 def pages_of_time(
+    request: Request,
     page: Annotated[Page, Query(description="The page of the results to return, from 1 on.")] = 1,
     page_size: Annotated[PageSize, Query(description="Results on a page, 1 to 1000.")] = 100,
     started: Annotated[Moment, Query(description=f"The start of the time range. {_DURATION_TOO}")] = None,
     ended: Annotated[Moment, Query(description=f"The end of the time range. {_DURATION_TOO}")] = None,
 ) -> Window:
-    """Read the parameters of a list that has pages and a time range, but an order of its own.
-
-    :raises InvalidRequest: if the range ends before it starts.
-    """
-    _check_range(started, ended)
-    return Window(page, page_size, started, ended)
+    """Read the parameters of a list that has pages and a time range, but an order of its own."""
+    return _with_range(request, Window(page, page_size, started, ended))
 
 
 WindowDep = Annotated[Window, Depends(window)]

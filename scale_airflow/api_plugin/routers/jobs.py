@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
 from scale_airflow.api_plugin.auth import Caller, requires
 from scale_airflow.api_plugin.bodies import Field, JsonBody, check_fields, documented
 from scale_airflow.api_plugin.filters import JobTypesDep
-from scale_airflow.api_plugin.job_filters import filter_fields, listed, read_filter
+from scale_airflow.api_plugin.job_filters import filter_fields, listed, meant_by, read_filter
 from scale_airflow.api_plugin.links import LinksDep
 from scale_airflow.api_plugin.listing import PagesDep, WindowDep, page_of
 from scale_airflow.api_plugin.parameters import Identifier, OneOf, PathId
@@ -95,7 +95,9 @@ def list_with_executions(
     summary="Cancel jobs",
     openapi_extra=documented(_CANCEL, minProperties=1),
 )
-def cancel_jobs(caller: EditorDep, body: JsonBody, window: PagesDep) -> Reply:
+def cancel_jobs(
+    caller: EditorDep, body: Annotated[Any, Depends(meant_by(_CANCEL))], window: PagesDep
+) -> Reply:
     """Cancel jobs, all in one transaction: waiting ones never start, the work of running ones is killed.
 
     Jobs that depend on them are BLOCKED. Jobs that match and are COMPLETED or CANCELED stay as they are. At

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends
 
 from scale_airflow.api_plugin.auth import Caller, requires
 from scale_airflow.api_plugin.bodies import Field, JsonBody, check_fields, documented, standing_in
-from scale_airflow.api_plugin.job_filters import filter_fields, listed, read_filter
+from scale_airflow.api_plugin.job_filters import filter_fields, listed, meant_by, read_filter
 from scale_airflow.api_plugin.links import LinksDep
 from scale_airflow.api_plugin.listing import PagesDep
 from scale_airflow.api_plugin.replies import Reply, created
@@ -140,7 +140,9 @@ def queue_new_recipe(
     summary="Requeue jobs",
     openapi_extra=documented(_REQUEUE, minProperties=1),
 )
-def requeue_jobs(caller: EditorDep, body: JsonBody, window: PagesDep) -> Reply:
+def requeue_jobs(
+    caller: EditorDep, body: Annotated[Any, Depends(meant_by(_REQUEUE))], window: PagesDep
+) -> Reply:
     """Give FAILED and CANCELED jobs one more try, all in one transaction.
 
     A job that was queued before is QUEUED again, also when its `max_tries` were used up. One that never was

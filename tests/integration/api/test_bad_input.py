@@ -130,6 +130,39 @@ def test_queries(client: httpx.Client, database: str, op: dict[str, str], query:
     assert answer.json()
 
 
+RANGE = "started=2015-01-02T00:00:00Z&ended=2015-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("path", "places"),
+    [
+        (f"/jobs/?{RANGE}", ["started"]),
+        (f"/jobs/?{RANGE}&order=x&order=-y", ["started", "order", "order"]),
+        (f"/jobs/?{RANGE}&status=queued&job_id=x", ["status", "job_id", "started"]),
+        (f"/sources/updates/?{RANGE}&order=x", ["started", "order"]),
+        (f"/metrics/job-types/plot-data/?{RANGE}&column=x", ["started", "column"]),
+        (f"/metrics/job-types/plot-data/?{RANGE}", ["started"]),
+        (f"/load/?{RANGE}&job_type_id=x", ["job_type_id", "started"]),
+        (f"/load/?{RANGE}", ["started"]),
+    ],
+)
+def test_every_wrong_parameter_is_told(
+    client: httpx.Client, database: str, op: dict[str, str], path: str, places: list[str]
+) -> None:
+    answer = client.get(f"{API}{path}", headers=op)
+    assert answer.status_code == 400, answer.text
+    assert sorted(each["path"] for each in answer.json()["errors"]) == sorted(places)
+
+
+@pytest.mark.parametrize("path", ["/queue/requeue-jobs/", "/jobs/cancel/"])
+def test_wrong_parameters_do_not_hide_a_wrong_body(
+    client: httpx.Client, database: str, op: dict[str, str], path: str
+) -> None:
+    answer = client.post(f"{API}{path}?page=0", json={"job_ids": ["x"], "more": 1}, headers=op)
+    assert answer.status_code == 400, answer.text
+    assert [each["path"] for each in answer.json()["errors"]] == ["page", "/job_ids/0", "/more"]
+
+
 def test_methods(client: httpx.Client, database: str, op: dict[str, str]) -> None:
     answer = client.delete(f"{API}/jobs/", headers=op)
     assert answer.status_code == 405
