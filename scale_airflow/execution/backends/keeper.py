@@ -1,30 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
 """The small parent of a process job: it ends every process of the job when the job or the worker ends.
 
-Run as a script by an isolated interpreter; it imports nothing but the standard library, and of that only
-what loads at once: json and typing alone would double its start. Its arguments are two descriptors,
-``control`` and ``status``. It reads its order from ``control`` (eight digits for the length, then argv,
-environment, directory and memory limit, marshalled), starts the job in a session of its own, and then
-watches: a byte or the end of ``control`` (the worker wants it, or died), SIGTERM, or too much memory kill the
-job; the end of the job's main process kills what it has left behind. The result goes as a line of numbers to
-``status``: exit code, whether it took too much memory, when it started and when it ended (seconds of the
-epoch).
+Run by an isolated interpreter (see :data:`BOOT`); it imports nothing but the standard library, and of that
+only what loads at once, since its start is most of what a short job costs. Its last arguments are two
+descriptors, ``control`` and ``status``. It reads its order from ``control`` (eight digits for the length,
+then argv, environment, directory and memory limit, marshalled), starts the job in a session of its own, and
+then watches: a byte or the end of ``control`` (the worker wants it, or died), SIGTERM, or too much memory
+kill the job; the end of the job's main process kills what it has left behind. The result goes as a line of
+numbers to ``status``: exit code, whether it took too much memory, when it started and when it ended (seconds
+of the epoch).
 """
 
 from __future__ import annotations
 
-import ctypes
 import marshal
 import os
 import resource
 import select
-import signal
 import sys
 import time
 
 TYPE_CHECKING = False  # typing's own would have to be imported
 if TYPE_CHECKING:
+    import signal
     from typing import Any
+
+    _ctypes: Any
+else:
+    # What signal and ctypes are made of: they add classes that nothing here needs, for half of the start.
+    import _ctypes
+    import _signal as signal
+
+BOOT = """\
+import marshal, os, sys
+file = int(sys.argv[2])
+code = os.pread(file, 1 << 20, 0)
+os.close(file)
+exec(marshal.loads(code))
+"""
+"""Runs this from its compiled code in an open file. Arguments are the path of this file, by which people and
+``processes.py`` know it, the descriptor of that file, and those above."""
 
 _LOOK = 0.5
 _RESET = (
@@ -42,7 +57,7 @@ _SET_CHILD_SUBREAPER = 36
 
 def main() -> None:
     """Run one job to its end."""
-    control, status_pipe = int(sys.argv[1]), int(sys.argv[2])
+    control, status_pipe = map(int, sys.argv[-2:])
     os.set_inheritable(control, False)
     os.set_inheritable(status_pipe, False)
     # Orphans of the job become our children, however they daemonize.
@@ -68,7 +83,8 @@ def main() -> None:
 
 
 def _prctl(option: int, value: int) -> None:
-    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+    prctl = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")
+    _ctypes.call_function(prctl, (option, int(value), 0, 0, 0))
 
 
 def _read_order(control: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ is not confined otherwise: it sees what the worker's user sees.
 from __future__ import annotations
 
 import contextlib
+import importlib.machinery
 import logging
 import marshal
 import os
@@ -17,12 +18,13 @@ import sys
 import threading
 import time
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, BinaryIO
 
 from scale_airflow import crash_points
 from scale_airflow.config import Settings
 from scale_airflow.definitions.job_type_configuration import JobTypeConfiguration
 from scale_airflow.errors import ExecutionFailure
+from scale_airflow.execution.backends import keeper
 from scale_airflow.execution.backends.base import Checkpoint, Ending, JobRun, Output
 from scale_airflow.execution.command import build_argv
 from scale_airflow.execution.order import ExecutionOrder, Stream
@@ -30,6 +32,10 @@ from scale_airflow.execution.processes import KEEPER, MARKER, kill_processes
 from scale_airflow.execution.staging import StagedInputs
 
 _READ = 64 << 10
+# Compiled here, or read from Python's cache, once for all jobs: an interpreter compiles its script each time.
+_KEEPER_CODE = marshal.dumps(
+    importlib.machinery.SourceFileLoader(keeper.__name__, str(KEEPER)).get_code(keeper.__name__)
+)
 _DRAIN = 10.0
 
 log = logging.getLogger(__name__)
@@ -103,15 +109,17 @@ class ProcessJob:
         self._report: bytes | None = None
         try:
             crash_points.reach("process.start.before")
-            self._keeper = subprocess.Popen(  # noqa: S603 - our own script, no shell
-                [sys.executable, "-I", "-S", str(KEEPER), str(control), str(status)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env={MARKER: marker},
-                pass_fds=(control, status),
-                start_new_session=True,
-            )
+            with _file_with(_KEEPER_CODE) as code:
+                given = code.fileno(), control, status
+                self._keeper = subprocess.Popen(  # noqa: S603 - our own code, no shell
+                    [sys.executable, "-I", "-S", "-c", keeper.BOOT, str(KEEPER), *map(str, given)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    env={MARKER: marker},
+                    pass_fds=given,
+                    start_new_session=True,
+                )
         except OSError as error:
             os.close(self._control)
             os.close(self._status)
@@ -204,6 +212,13 @@ def _read(pipe: Any, stream: Stream, output: Output) -> None:
         with contextlib.suppress(OSError):
             while os.read(pipe.fileno(), _READ):
                 pass
+
+
+def _file_with(data: bytes) -> BinaryIO:
+    """Return an open file, in memory alone, that holds the data."""
+    file = os.fdopen(os.memfd_create("keeper"), "r+b", buffering=0)
+    _write(file.fileno(), data)
+    return file
 
 
 def _write(target: int, data: bytes) -> None:
