@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Literal
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
@@ -62,59 +64,76 @@ def sync_permissions() -> int:
 
 
 class _Sync:
-    """One pass over FAB's tables, in the caller's transaction."""
+    """One pass over FAB's tables, in the caller's transaction.
+
+    By ids: FAB's classes load every permission of a role, and of its roles, with each role that is looked at.
+    """
 
     def __init__(self, session: Any):
         from airflow.providers.fab.auth_manager import models
 
         self.session = session
         self.models = models
-        self.added = 0
 
     def run(self) -> int:
         from sqlalchemy import func, select
 
         self.session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-        models = self.models
-        actions = {name: self._named(models.Action, name) for name in _ACTIONS.values()}
-        for resource_name in RESOURCES:
-            resource = self._named(models.Resource, resource_name)
-            for name, found in actions.items():
-                permission = self._permission(found, resource)
-                self._grant(permission, CHANGING_ROLES)
-                if name == "can_read" and resource_name != "Scale Privileged Containers":
-                    self._grant(permission, READING_ROLES)
-        self.session.flush()
-        return self.added
+        actions = self._ids(self.models.Action, _ACTIONS.values())
+        resources = self._ids(self.models.Resource, RESOURCES)
+        permissions, made = self._permissions(actions.values(), resources.values())
+        changing, reading = self._roles(CHANGING_ROLES), self._roles(READING_ROLES)
+        wanted = {(permission, role) for permission in permissions.values() for role in changing}
+        for name, resource in resources.items():
+            if name != "Scale Privileged Containers":
+                wanted |= {(permissions[actions["can_read"], resource], role) for role in reading}
+        return made + self._grant(wanted, {*changing, *reading})
 
-    def _named(self, model: Any, name: str) -> Any:
-        from sqlalchemy import select
+    def _ids(self, model: Any, names: Iterable[str]) -> dict[str, int]:
+        """Return the ids of all rows with these names; those that are missing are made."""
+        from sqlalchemy import insert, select
 
-        found = self.session.scalar(select(model).where(model.name == name))
-        if found is None:
-            found = model(name=name)
-            self.session.add(found)
-            self.session.flush()
+        names = list(names)
+        found = dict(self.session.execute(select(model.name, model.id).where(model.name.in_(names))).all())
+        for name in names:
+            if name not in found:
+                made = insert(model).values(name=name).returning(model.id)
+                found[name] = self.session.execute(made).scalar_one()
         return found
 
-    def _permission(self, found_action: Any, resource: Any) -> Any:
-        from sqlalchemy import select
+    def _permissions(
+        self, actions: Collection[int], resources: Collection[int]
+    ) -> tuple[dict[tuple[int, int], int], int]:
+        """Return the ids of the permissions by action and resource, and how many had to be made."""
+        from sqlalchemy import insert, select
 
         model = self.models.Permission
-        statement = select(model).where(model.action_id == found_action.id, model.resource_id == resource.id)
-        permission = self.session.scalar(statement)
-        if permission is None:
-            permission = model(action=found_action, resource=resource)
-            self.session.add(permission)
-            self.session.flush()
-            self.added += 1
-        return permission
+        rows = self.session.execute(
+            select(model.action_id, model.resource_id, model.id).where(
+                model.action_id.in_(actions), model.resource_id.in_(resources)
+            )
+        )
+        found = {(action_id, resource_id): number for action_id, resource_id, number in rows}
+        missing = [pair for pair in itertools.product(actions, resources) if pair not in found]
+        for pair in missing:
+            made = insert(model).values(action_id=pair[0], resource_id=pair[1]).returning(model.id)
+            found[pair] = self.session.execute(made).scalar_one()
+        return found, len(missing)
 
-    def _grant(self, permission: Any, role_names: tuple[str, ...]) -> None:
+    def _roles(self, names: Sequence[str]) -> list[int]:
         from sqlalchemy import select
 
         model = self.models.Role
-        for role in self.session.scalars(select(model).where(model.name.in_(role_names))).unique():
-            if permission not in role.permissions:
-                role.permissions.append(permission)
-                self.added += 1
+        return list(self.session.scalars(select(model.id).where(model.name.in_(names))))
+
+    def _grant(self, wanted: set[tuple[int, int]], roles: Collection[int]) -> int:
+        """Give permissions to roles; return how many there were to give."""
+        from sqlalchemy import insert, select
+
+        table = self.models.assoc_permission_role
+        granted = select(table.c.permission_view_id, table.c.role_id).where(table.c.role_id.in_(roles))
+        missing = sorted(wanted - {(row[0], row[1]) for row in self.session.execute(granted)})
+        if missing:
+            rows = [{"permission_view_id": permission, "role_id": role} for permission, role in missing]
+            self.session.execute(insert(table), rows)
+        return len(missing)
