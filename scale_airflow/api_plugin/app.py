@@ -27,6 +27,7 @@ ROUTERS = (
     "workspaces",
     "job_types",
     "recipe_types",
+    "trigger_rules",
     "configuration",
     "strikes",
     "ingests",

@@ -191,17 +191,21 @@ def _wanted(field: Field) -> str:
 
 def documented(fields: Mapping[str, Field], **more: Any) -> dict[str, Any]:
     """Return what a route adds to the OpenAPI document (``openapi_extra``) about its body."""
+    schema = {**object_of(fields), **more}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def object_of(fields: Mapping[str, Field]) -> dict[str, Any]:
+    """Return the JSON Schema of an object with these fields."""
     properties: dict[str, Any] = {}
     for name, field in fields.items():
         properties[name] = _schema(field)
-    schema = {
+    return {
         "type": "object",
         "properties": properties,
         "required": [name for name, field in fields.items() if field.required],
         "additionalProperties": False,
-        **more,
     }
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 def _schema(field: Field) -> dict[str, Any]:

@@ -28,6 +28,7 @@ TAGS: list[dict[str, Any]] = [
     {"name": "Workspaces", "description": "Where source and product files are stored."},
     {"name": "Job types", "description": "Algorithms: their interface, image and needs."},
     {"name": "Recipe types", "description": "Graphs of job types."},
+    {"name": "Trigger rules", "description": "What starts jobs and recipes by itself."},
     {"name": "Configuration", "description": "Import and export of errors, job types and recipe types."},
     {"name": "Strikes", "description": "Processes that watch a directory for files to ingest."},
     {"name": "Ingests", "description": "The way of files from a Strike directory into a workspace."},

@@ -15,11 +15,15 @@ KIND = "strike"
 
 @dataclass(frozen=True, slots=True)
 class StrikeDocument:
-    """A Strike process to create, or changes to one; ``values`` holds title and description as given."""
+    """A Strike process to create, or changes to one.
+
+    ``values`` holds title and description as given; ``is_active`` is None where nothing is said about it.
+    """
 
     name: str
     values: Mapping[str, str | None]
     configuration: StrikeConfiguration | None
+    is_active: bool | None = None
 
     @classmethod
     def parse(cls, document: object) -> StrikeDocument:
@@ -49,4 +53,4 @@ class StrikeDocument:
             configuration = nested(parse, given["configuration"], "/configuration", faults)
         faults.refuse(KIND, document)
         values = {**defaults, **{name: given[name] for name in ("title", "description") if name in given}}
-        return cls(text_of(given, "name") or "", values, configuration)
+        return cls(text_of(given, "name") or "", values, configuration, given.get("is_active"))

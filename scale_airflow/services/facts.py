@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from scale_airflow.definitions.job_data import FileFacts, WorkspaceFacts
 from scale_airflow.definitions.job_interface import JobInterface
 from scale_airflow.definitions.recipe_definition import RecipeDefinition
+from scale_airflow.services.listing import among
 from scale_airflow.store.models import JobType, JobTypeRevision, RecipeTypeRevision, ScaleFile, Workspace
 
 _BIGGEST_ID = 2**63 - 1
@@ -24,7 +25,7 @@ def file_facts(session: Session, ids: Iterable[int]) -> dict[int, FileFacts]:
         return {}
     rows = session.execute(
         select(ScaleFile.id, ScaleFile.file_name, ScaleFile.media_type, ScaleFile.file_size).where(
-            ScaleFile.id.in_(known), ScaleFile.is_deleted.is_(False)
+            among(ScaleFile.id, known), ScaleFile.is_deleted.is_(False)
         )
     )
     return {row.id: FileFacts(row.id, row.file_name, row.media_type, row.file_size) for row in rows}

@@ -75,8 +75,7 @@ def queue_job(
     :raises InvalidDocument: with every fault of the data.
     :raises InvalidRequest: if the job type can't run at all.
     """
-    _require_active(job_type)
-    backend_of(job_type, settings())
+    require_runnable(job_type)
     revision = revision or facts.current_revision(session, job_type)
     parsed = JobData.parse(data)
     interface = facts.interface_of(revision)
@@ -177,19 +176,38 @@ def make_ready(
     files: Mapping[int, FileFacts],
 ) -> JobExecution:
     """Give a PENDING job its data and its first execution: it is QUEUED from now on."""
-    input_mib = ceil(sum(files[number].file_size for number in data.file_ids()) / _MIB)
-    job.data = dict(data.document)
-    job.input_signature = _signature(data)
-    job.disk_in_required = float(input_mib)
-    job.disk_out_required = float(
-        ceil(job_type.disk_out_mult_required * input_mib + job_type.disk_out_const_required)
-    )
+    for name, value in ready_values(job_type, interface, data, files).items():
+        setattr(job, name, value)
     session.add_all(
-        JobInputFile(job_id=job.id, input_name=given.name, file_id=number)
-        for given in data.inputs
-        for number in dict.fromkeys(given.file_ids or ())
+        JobInputFile(job_id=job.id, input_name=input_name, file_id=number)
+        for input_name, number in input_files(interface, data)
     )
     return new_execution(session, job, interface)
+
+
+def ready_values(
+    job_type: JobType, interface: JobInterface, data: JobData, files: Mapping[int, FileFacts]
+) -> dict[str, Any]:
+    """Return what a job has as soon as its data is known."""
+    numbers = {number for _, number in input_files(interface, data)}
+    input_mib = ceil(sum(files[number].file_size for number in numbers) / _MIB)
+    disk_out = job_type.disk_out_mult_required * input_mib + job_type.disk_out_const_required
+    return {
+        "data": dict(data.document),
+        "input_signature": _signature(data),
+        "disk_in_required": float(input_mib),
+        "disk_out_required": float(ceil(disk_out)),
+    }
+
+
+def input_files(interface: JobInterface, data: JobData) -> list[tuple[str, int]]:
+    """Return the name of the input and the file's id for each input file; data of no input is ignored."""
+    return [
+        (given.name, number)
+        for given in data.inputs
+        if interface.input(given.name) is not None
+        for number in dict.fromkeys(given.file_ids or ())
+    ]
 
 
 def new_execution(session: Session, job: Job, interface: JobInterface) -> JobExecution:
@@ -205,7 +223,7 @@ def new_execution(session: Session, job: Job, interface: JobInterface) -> JobExe
         status="QUEUED",
         timeout=job.timeout,
         queued=now,
-        command_arguments=interface.template.render_text(_property_values(job)),
+        command_arguments=command_arguments(interface, job.data),
     )
     session.add(execution)
     return execution
@@ -270,20 +288,33 @@ def _make_recipe_jobs(
 
 
 def _new_job(job_type: JobType, revision: JobTypeRevision, event: TriggerEvent, priority: int | None) -> Job:
-    return Job(
-        job_type_id=job_type.id,
-        job_type_rev_id=revision.id,
-        event_id=event.id,
-        priority=job_type.priority if priority is None else priority,
-        timeout=job_type.timeout,
-        max_tries=job_type.max_tries,
-        cpus_required=max(job_type.cpus_required, MIN_CPUS),
-        mem_required=max(job_type.mem_required, MIN_MEM_MIB),
-        num_exes=0,
-        status="PENDING",
-        data={},
-        results={},
-    )
+    values = job_values(job_type, revision, event)
+    if priority is not None:
+        values["priority"] = priority
+    return Job(**values, num_exes=0, status="PENDING", data={}, results={})
+
+
+def job_values(job_type: JobType, revision: JobTypeRevision, event: TriggerEvent) -> dict[str, Any]:
+    """Return what a new job has of its type, revision and event."""
+    return {
+        "job_type_id": job_type.id,
+        "job_type_rev_id": revision.id,
+        "event_id": event.id,
+        "priority": job_type.priority,
+        "timeout": job_type.timeout,
+        "max_tries": job_type.max_tries,
+        "cpus_required": max(job_type.cpus_required, MIN_CPUS),
+        "mem_required": max(job_type.mem_required, MIN_MEM_MIB),
+    }
+
+
+def require_runnable(job_type: JobType) -> None:
+    """Check that jobs of a type can be queued and run at all.
+
+    :raises InvalidRequest: saying why not.
+    """
+    _require_active(job_type)
+    backend_of(job_type, settings())
 
 
 def _require_active(job_type: JobType) -> None:
@@ -317,10 +348,10 @@ def _current_recipe_revision(session: Session, recipe_type: RecipeType) -> Recip
     ).scalar_one()
 
 
-def _property_values(job: Job) -> dict[str, str]:
-    return {
-        entry["name"]: str(entry["value"]) for entry in job.data.get("input_data", ()) if "value" in entry
-    }
+def command_arguments(interface: JobInterface, data: Mapping[str, Any]) -> str:
+    """Return the arguments as they are shown while a job waits: with the properties, but no files yet."""
+    values = {entry["name"]: str(entry["value"]) for entry in data.get("input_data", ()) if "value" in entry}
+    return interface.template.render_text(values)
 
 
 def _signature(data: JobData) -> str:

@@ -123,7 +123,8 @@ def _ensure_strike(session: Session, strike: StrikeDocument) -> Outcome:
 
 def _strike_document(strike: StrikeDocument) -> dict[str, Any]:
     assert strike.configuration is not None
-    return {"name": strike.name, **strike.values, "configuration": dict(strike.configuration.document)}
+    document = {"name": strike.name, **strike.values, "configuration": dict(strike.configuration.document)}
+    return document if strike.is_active is None else {**document, "is_active": strike.is_active}
 
 
 def _of_file(error: InvalidDocument, path: PurePosixPath) -> list[Fault]:

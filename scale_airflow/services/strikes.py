@@ -22,12 +22,12 @@ from scale_airflow.definitions.job_data import WorkspaceFacts
 from scale_airflow.definitions.strike_configuration import StrikeConfiguration
 from scale_airflow.definitions.strike_document import StrikeDocument
 from scale_airflow.engine import publishing
-from scale_airflow.errors import InvalidDocument
+from scale_airflow.errors import DocumentWarning, InvalidDocument, WorkspaceError
 from scale_airflow.services import system_jobs
 from scale_airflow.services.events import record_event
 from scale_airflow.services.lookup import by_id, lock_name
 from scale_airflow.store.models import Strike, Workspace, utcnow
-from scale_airflow.workspaces.mounts import local_directory
+from scale_airflow.workspaces.mounts import local_directory, resolve
 
 _KIND = "strike"
 
@@ -64,7 +64,7 @@ def create_strike(session: Session, document: object) -> Strike:
 
 
 def edit_strike(session: Session, strike_id: int, document: object) -> Strike:
-    """Change title, description or configuration of a Strike process; it goes on with the new ones at once.
+    """Change a Strike process, or switch it off or on; it goes on as it is to be now at once.
 
     :raises NotFound: if there is none with this id.
     :raises InvalidDocument: with every fault.
@@ -81,13 +81,17 @@ def ensure_strike(
     title: str | None = None,
     description: str | None = None,
     configuration: Mapping[str, Any],
+    is_active: bool | None = None,
 ) -> tuple[Strike, bool]:
     """Make the Strike process that a set-up document describes, or make the existing one like it.
 
     :returns: the Strike process, and whether it was made.
     :raises InvalidDocument: with every fault.
     """
-    given = {"name": name, "title": title, "description": description, "configuration": dict(configuration)}
+    given: dict[str, Any] = {"name": name, "title": title, "description": description}
+    given["configuration"] = dict(configuration)
+    if is_active is not None:
+        given["is_active"] = is_active
     parsed = StrikeDocument.parse(given)
     lock_name(session, "strike", name)
     existing = _find(session, name)
@@ -99,14 +103,22 @@ def ensure_strike(
     return existing, False
 
 
-def validate_strike(session: Session, document: object) -> None:
+def validate_strike(session: Session, document: object) -> list[DocumentWarning]:
     """Check a document for a Strike process that may exist already; nothing is kept.
+
+    A directory that is not there, or not allowed, on this host is a warning: it may be on the workers.
 
     :raises InvalidDocument: with every fault.
     """
     parsed = StrikeDocument.parse(document)
     assert parsed.configuration is not None
     _check(session, parsed.configuration, parsed.name)
+    current = settings()
+    try:
+        resolve(local_directory(parsed.configuration.mount, current.mounts), current.allowed_roots)
+    except WorkspaceError as error:
+        return [DocumentWarning("directory", str(error))]
+    return []
 
 
 def switch_strike(session: Session, strike_id: int, *, is_active: bool) -> Strike:
@@ -116,8 +128,13 @@ def switch_strike(session: Session, strike_id: int, *, is_active: bool) -> Strik
     :raises InvalidDocument: if another one watches its directory by now.
     """
     strike = by_id(session, Strike, strike_id, "Strike process", lock=True)
+    _switch(session, strike, is_active=is_active)
+    return strike
+
+
+def _switch(session: Session, strike: Strike, *, is_active: bool) -> None:
     if strike.is_active == is_active:
-        return strike
+        return
     if is_active:
         _check(session, StrikeConfiguration.parse(strike.configuration), strike.name)
     strike.is_active = is_active
@@ -130,7 +147,6 @@ def switch_strike(session: Session, strike_id: int, *, is_active: bool) -> Strik
                 session, strike.job, execution, "CANCELED", message="The Strike process was switched off."
             )
     session.flush()
-    return strike
 
 
 def directory_of(strike: Strike) -> PurePath:
@@ -170,6 +186,8 @@ def _create(session: Session, parsed: StrikeDocument) -> Strike:
     )
     strike.job_id = job.id
     session.flush()
+    if parsed.is_active is False:
+        _switch(session, strike, is_active=False)
     publishing.publish(strike_dag_file(strike.name, strike.id, strike.title))
     return strike
 
@@ -185,6 +203,8 @@ def _change(session: Session, strike: Strike, parsed: StrikeDocument) -> None:
     if changed:
         strike.last_modified = utcnow()
         session.flush()
+    if parsed.is_active is not None:
+        _switch(session, strike, is_active=parsed.is_active)
     # Also where nothing changed: applying a set-up again mends a DAG that got lost.
     publishing.publish(strike_dag_file(strike.name, strike.id, strike.title))
 

@@ -9,16 +9,29 @@ from typing import Annotated, Any, cast
 from fastapi import APIRouter, Depends
 
 from scale_airflow.api_plugin.auth import Caller, requires
-from scale_airflow.api_plugin.bodies import Field, JsonBody, check_fields, documented, standing_in
+from scale_airflow.api_plugin.bodies import (
+    Field,
+    JsonBody,
+    check_fields,
+    documented,
+    field_faults,
+    object_of,
+    refuse,
+    standing_in,
+)
 from scale_airflow.api_plugin.job_filters import filter_fields, listed, meant_by, read_filter
 from scale_airflow.api_plugin.links import LinksDep
 from scale_airflow.api_plugin.listing import PagesDep
 from scale_airflow.api_plugin.replies import Reply, created
+from scale_airflow.api_plugin.schemas import body_of
 from scale_airflow.api_plugin.views import work
 from scale_airflow.api_plugin.views.moments import moment
+from scale_airflow.definitions.faults import Faults, describe
 from scale_airflow.definitions.job_data import JobData
 from scale_airflow.definitions.recipe_data import RecipeData
-from scale_airflow.services import audit, queue, requeue, work_details
+from scale_airflow.errors import Fault, InvalidRequest
+from scale_airflow.services import audit, bulk_queue, queue, requeue, work_details
+from scale_airflow.services.bulk_queue import Wanted
 from scale_airflow.services.lookup import by_id
 from scale_airflow.store.models import JobType, RecipeType
 from scale_airflow.store.session import transaction
@@ -38,6 +51,23 @@ _JOB = {
         },
     ),
 }
+_JOBS = body_of(
+    {
+        "type": "object",
+        "required": ["jobs"],
+        "additionalProperties": False,
+        "properties": {
+            "jobs": {
+                "type": "array",
+                "description": "The jobs, in the order in which they are to be queued.",
+                "minItems": 1,
+                "maxItems": bulk_queue.MOST_JOBS,
+                "items": object_of(_JOB),
+            }
+        },
+    },
+    {"jobs": [{name: field.example for name, field in _JOB.items()}]},
+)
 _RECIPE = {
     "recipe_type_id": Field(
         "integer", required=True, description="The type of the new recipe.", example=1234
@@ -110,6 +140,41 @@ def queue_new_job(
         audit.record(session, caller.username, "queue_new_job", **about)
         found = work_details.job_details(session, job.id)
         return created(work.job_details(found, links), links.to(f"/job-executions/{found.executions[0].id}/"))
+
+
+@router.post("/queue/new-jobs/", summary="Queue new jobs", status_code=201, openapi_extra=_JOBS)
+def queue_new_jobs(
+    caller: Annotated[Caller, Depends(requires("POST", "Scale Jobs"))], body: JsonBody
+) -> Reply:
+    """Create many jobs and put them on the queue, all of them or, if anything is wrong, none.
+
+    Each entry of `jobs` is what `/queue/new-job/` takes. The answer names the jobs, and their executions, in
+    the order of the request. All come of one trigger event.
+    """
+    wanted = _wanted_jobs(check_fields(body, {"jobs": Field("array", required=True)})["jobs"])
+    with transaction(point="api.queue_new_jobs") as session, standing_in("jobs"):
+        made = bulk_queue.queue_jobs(session, wanted, queue.user_event(session, caller.username))
+        numbers = [each.job_id for each in made]
+        audit.record(session, caller.username, "queue_new_jobs", job_ids=numbers)
+        shown = [{"id": each.job_id, "job_exe": {"id": each.execution_id}} for each in made]
+        return Reply({"count": len(shown), "results": shown}, status_code=201)
+
+
+def _wanted_jobs(entries: list[Any]) -> list[Wanted]:
+    if not 1 <= len(entries) <= bulk_queue.MOST_JOBS:
+        message = f"From 1 to {bulk_queue.MOST_JOBS} jobs can be queued at once; there are {len(entries)}."
+        raise InvalidRequest(message, [Fault("/jobs", message)])
+    faults = Faults()
+    for index, entry in enumerate(entries):
+        place = f"/jobs/{index}"
+        if not isinstance(entry, dict):
+            faults.add(place, "", f"A job must be an object, but this is {describe(entry)}.")
+        elif found := field_faults(entry, _JOB):
+            faults.extend(found.found, place)
+        if faults.are_enough:
+            break
+    refuse(faults, {"jobs": entries})
+    return [Wanted(entry["job_type_id"], entry.get("job_data", {})) for entry in entries]
 
 
 @router.post(

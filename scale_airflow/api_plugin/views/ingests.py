@@ -32,6 +32,16 @@ def strike_details(row: Strike) -> JsonObject:
     return {**strike_brief(row), "configuration": row.configuration}
 
 
+def strike_in_list(row: Strike) -> JsonObject:
+    """Show a Strike process in a list of Strike processes."""
+    return {**strike_brief(row), "is_active": row.is_active}
+
+
+def whole_strike(row: Strike) -> JsonObject:
+    """Show a Strike process with everything about it."""
+    return {**strike_details(row), "is_active": row.is_active}
+
+
 def ingest(row: Ingest, links: Links) -> JsonObject:
     """Show an ingest in a list."""
     return {

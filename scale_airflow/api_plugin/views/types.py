@@ -8,6 +8,7 @@ from typing import Any
 
 from scale_airflow.api_plugin.views.moments import moment
 from scale_airflow.services.job_type_status import JobCount, RunningType, SystemFailure, TypeStatus
+from scale_airflow.services.rule_lists import OwnedRule
 from scale_airflow.store.models import (
     ErrorModel,
     JobType,
@@ -69,6 +70,16 @@ def trigger_rule(row: TriggerRule | None) -> JsonObject | None:
         "created": moment(row.created),
         "archived": moment(row.archived),
         "last_modified": moment(row.last_modified),
+    }
+
+
+def owned_rule(found: OwnedRule) -> JsonObject:
+    """Show a trigger rule with the job type or recipe type that it starts."""
+    job_type, recipe_type = found.job_type, found.recipe_type
+    return {
+        **(trigger_rule(found.rule) or {}),
+        "job_type": None if job_type is None else job_type_brief(job_type),
+        "recipe_type": None if recipe_type is None else recipe_type_brief(recipe_type),
     }
 
 

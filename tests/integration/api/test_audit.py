@@ -23,6 +23,7 @@ CHECKS = {
     "/api/configuration/validation/",
     "/api/job-types/validation/",
     "/api/recipe-types/validation/",
+    "/api/strikes/validation/",
     "/api/workspaces/validation/",
 }
 """Requests that look like changes, and save nothing."""
@@ -128,6 +129,8 @@ def work(site: Site) -> None:
     made, event, about = site.change("POST", "/queue/new-job/", {"job_type_id": job_type})
     job = made["id"]
     assert (event, about) == ("queue_new_job", {"job_type_id": job_type, "job_id": job})
+    made, event, about = site.change("POST", "/queue/new-jobs/", {"jobs": [{"job_type_id": job_type}]})
+    assert (event, about) == ("queue_new_jobs", {"job_ids": [made["results"][0]["id"]]})
     _, event, about = site.change("PATCH", "/jobs/{}/", {"status": "CANCELED"}, job)
     assert (event, about) == ("edit_job", {"job_id": job, "status": "CANCELED"})
     _, event, about = site.change("POST", "/queue/requeue-job/", {"job_id": job})
@@ -168,6 +171,11 @@ def hosts(site: Site) -> None:
     strike = {"name": "inbox", "configuration": configuration}
     made, event, about = site.change("POST", "/strike/create/", strike)
     assert (event, about) == ("create_strike", {"strike_id": made["strike_id"], "name": "inbox"})
+    configuration["mount"] = f"{SECRET}:/other/path"
+    made, event, about = site.change("POST", "/strikes/", {**strike, "name": "other"})
+    assert (event, about) == ("create_strike", {"strike_id": made["id"], "name": "other"})
+    _, event, about = site.change("PATCH", "/strikes/{}/", {"is_active": False}, made["id"])
+    assert (event, about) == ("edit_strike", {"strike_id": made["id"], "fields": ["is_active"]})
 
 
 def documents(site: Site) -> None:
