@@ -101,9 +101,7 @@ class JobTypeDocument:
             if document.get("is_system"):
                 message = "System job types belong to Scale itself and can't be imported."
                 faults.add("/is_system", "job-type.system", message)
-            if document.get("category") == "system":
-                message = 'The category "system" is reserved for the job types of Scale itself.'
-                faults.add("/category", "job-type.system", message)
+            _check_category(document, faults)
         read = cls._read(document, faults, creating=False, existing_rule=UNKNOWN_RULE)
         return replace(read, warnings=_read_only_warnings(read.document))
 
@@ -179,6 +177,7 @@ class JobTypeDocument:
         :raises InvalidDocument: every fault found.
         """
         faults = Faults()
+        _check_category(self.document, faults)
         warnings = list(self.warnings)
         if self.error_mapping is not None:
             faults.extend(self.error_mapping.check_names(errors), "/error_mapping")
@@ -189,6 +188,14 @@ class JobTypeDocument:
             warnings += check_rule(rule, interface.inputs, workspaces, has_outputs, faults)
         faults.refuse(KIND, self.document)
         return warnings
+
+
+def _check_category(document: Mapping[str, Any], faults: Faults) -> None:
+    if document.get("category") == "system":
+        message = (
+            'The category "system" is reserved for the job types of Scale itself: give another one, or none.'
+        )
+        faults.add("/category", "job-type.system", message)
 
 
 def check_rule(

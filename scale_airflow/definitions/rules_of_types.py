@@ -23,6 +23,7 @@ from scale_airflow.definitions.rule_readers import (
 )
 from scale_airflow.definitions.setup_document import SetupDocument
 from scale_airflow.definitions.strike_configuration import StrikeConfiguration
+from scale_airflow.definitions.workspace_document import WorkspaceDocument
 
 _RECIPE = "recipe definition"
 _IMAGE = {"name": "image", "type": "file", "media_types": ["image/png"]}
@@ -180,6 +181,15 @@ RULES = (
         _strike(workspace_name="old"),
         "/files_to_ingest/0/workspace_name",
         strike,
+    ),
+    Rule(
+        "workspace.base-url",
+        "workspace",
+        "The base URL is an address of the web: with the scheme http, https, ftp or ftps, and a host.",
+        "Workspace Services, base_url; this project: pages make links of it",
+        {"base_url": "javascript:alert(1)"},
+        "/base_url",
+        WorkspaceDocument.parse_changes,
     ),
     Rule(
         "trigger-rule.unknown-input",

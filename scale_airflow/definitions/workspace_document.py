@@ -6,12 +6,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from scale_airflow.definitions.documents import nested, structure, text_of
-from scale_airflow.definitions.faults import Faults
+from scale_airflow.definitions.faults import Faults, quote
 from scale_airflow.definitions.workspace_configuration import WorkspaceConfiguration
 
 KIND = "workspace"
+_SCHEMES = ("http", "https", "ftp", "ftps")
 
 DEFAULTS: Mapping[str, Any] = {
     "title": "",
@@ -57,6 +59,22 @@ class WorkspaceDocument:
         if isinstance(given.get("json_config"), dict):
             parse = WorkspaceConfiguration.parse
             configuration = nested(parse, given["json_config"], "/json_config", faults)
+        _check_base_url(text_of(given, "base_url"), faults)
         faults.refuse(KIND, document)
         values = {**defaults, **{name: given[name] for name in DEFAULTS if name in given}}
         return cls(text_of(given, "name") or "", values, configuration)
+
+
+def _check_base_url(url: str | None, faults: Faults) -> None:
+    """Find what is no address of the web: pages make links of it."""
+    if not url:
+        return
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme.lower() in _SCHEMES and bool(parts.netloc)
+    except ValueError:  # a bracket that is not closed
+        is_address = False
+    if not is_address:
+        schemes = ", ".join(f"{each}://" for each in _SCHEMES)
+        message = f"The base URL must begin with one of {schemes} and the name of a host; it is {quote(url)}."
+        faults.add("/base_url", "workspace.base-url", message)

@@ -50,11 +50,14 @@ def create_job_type(
     """
     parsed = JobTypeDocument.parse(document)
     lock_name(session, KIND, parsed.name, parsed.version)
+    faults = Faults()
     if find_job_type(session, parsed.name, parsed.version) is not None:
         message = (
-            f"There is a job type {quote(parsed.name)} with the version {quote(parsed.version)} already."
+            f"There is a job type {quote(parsed.name)} with the version {quote(parsed.version)} already: "
+            "edit it, or give another version."
         )
-        raise InvalidDocument("job type", [Fault("/version", message, "job-type.exists")])
+        faults.add("/version", "job-type.exists", message)
+        _check(session, parsed, None, False, faults)
     publications = Publications()
     stored = put_job_type(session, parsed, None, publications, may_use_privileged=may_use_privileged)
     if publish:
@@ -161,7 +164,7 @@ def put_job_type(
     :raises InvalidDocument: with every fault.
     :raises Forbidden: if the document asks for what the caller may not use.
     """
-    warnings = _check(session, document, existing, check_recipes)
+    warnings = _check(session, document, existing, check_recipes, Faults())
     wanted = _columns(document)
     if existing is None:
         job_type = JobType(name=document.name, version=document.version, revision_num=1, **wanted)
@@ -211,10 +214,17 @@ def _refuse_privileged(job_type: JobType, changed: Mapping[str, Any]) -> None:
 
 
 def _check(
-    session: Session, document: JobTypeDocument, existing: JobType | None, check_recipes: bool
+    session: Session,
+    document: JobTypeDocument,
+    existing: JobType | None,
+    check_recipes: bool,
+    faults: Faults,
 ) -> list[DocumentWarning]:
-    """Check everything that the job type refers to and that refers to it; return warnings."""
-    faults = Faults()
+    """Check everything that the job type refers to and that refers to it; return warnings.
+
+    :param faults: what is wrong already.
+    :raises InvalidDocument: with that and every other fault.
+    """
     warnings: list[DocumentWarning] = []
     interface = document.interface
     if interface is None:
@@ -226,9 +236,6 @@ def _check(
         warnings += document.check(errors=error_names(session), workspaces=workspaces, interface=interface)
     except InvalidDocument as error:
         faults.extend(error.faults)
-    if document.values.get("category") == "system":
-        message = 'The category "system" is reserved for the job types of Scale itself.'
-        faults.add("/category", "job-type.system", message)
     if has_new_interface or document.trigger_rule is not None:
         warnings += check_existing(
             existing.trigger_rule if existing else None,

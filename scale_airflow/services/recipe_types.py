@@ -12,7 +12,7 @@ from scale_airflow.compiler.dag_files import recipe_dag_file
 from scale_airflow.definitions.faults import Faults, quote
 from scale_airflow.definitions.recipe_definition import RecipeDefinition
 from scale_airflow.definitions.recipe_type_document import RecipeTypeDocument
-from scale_airflow.errors import DocumentWarning, Fault, InvalidDocument
+from scale_airflow.errors import DocumentWarning, InvalidDocument
 from scale_airflow.services.interfaces import Interfaces
 from scale_airflow.services.lookup import by_id, lock_name
 from scale_airflow.services.publications import Publications
@@ -35,9 +35,14 @@ def create_recipe_type(
     lock_name(session, KIND, parsed.name, parsed.version)
     if find_recipe_type(session, parsed.name, parsed.version) is not None:
         message = (
-            f"There is a recipe type {quote(parsed.name)} with the version {quote(parsed.version)} already."
+            f"There is a recipe type {quote(parsed.name)} with the version {quote(parsed.version)} already: "
+            "edit it, or give another version."
         )
-        raise InvalidDocument("recipe type", [Fault("/version", message, "recipe-type.exists")])
+        faults = Faults()
+        faults.add("/version", "recipe-type.exists", message)
+        assert parsed.definition is not None
+        interfaces = Interfaces(session, parsed.definition.job_types())
+        _check(session, parsed, None, parsed.definition, interfaces, faults)
     publications = Publications()
     stored = put_recipe_type(session, parsed, None, publications)
     if publish:
@@ -118,7 +123,7 @@ def put_recipe_type(
         assert existing is not None
         definition = RecipeDefinition.parse(existing.definition)
     interfaces = Interfaces(session, definition.job_types(), lock=document.definition is not None)
-    warnings = _check(session, document, existing, definition, interfaces)
+    warnings = _check(session, document, existing, definition, interfaces, Faults())
     wanted = {**document.values, "definition": dict(definition.document)}
     if "title" in wanted:
         wanted["title"] = wanted["title"] or (existing.name if existing else document.name)
@@ -203,9 +208,13 @@ def _check(
     existing: RecipeType | None,
     definition: RecipeDefinition,
     interfaces: Interfaces,
+    faults: Faults,
 ) -> list[DocumentWarning]:
-    """Check everything that the recipe type refers to; return warnings."""
-    faults = Faults()
+    """Check everything that the recipe type refers to; return warnings.
+
+    :param faults: what is wrong already.
+    :raises InvalidDocument: with that and every other fault.
+    """
     warnings: list[DocumentWarning] = []
     workspaces = workspaces_by_name(session)
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -19,8 +18,6 @@ from scale_airflow.services.lookup import by_id, lock_name
 from scale_airflow.services.stored import Stored, outcome_of
 from scale_airflow.store.models import Workspace, utcnow
 from scale_airflow.workspaces.mounts import broker_for
-
-_SCHEMES = ("http", "https", "ftp", "ftps")
 
 
 def get_workspace(session: Session, workspace_id: int) -> Workspace:
@@ -81,7 +78,6 @@ def validate_workspace(session: Session, document: object) -> list[DocumentWarni
     :raises InvalidDocument: with every fault.
     """
     parsed = WorkspaceDocument.parse(document)
-    _check_base_url(parsed)
     assert parsed.json_config is not None
     return check_directory(parsed.json_config)
 
@@ -96,16 +92,7 @@ def check_directory(configuration: WorkspaceConfiguration) -> list[DocumentWarni
     return []
 
 
-def _check_base_url(parsed: WorkspaceDocument) -> None:
-    """Refuse what is no address of the web: pages make links of it."""
-    url = parsed.values.get("base_url")
-    if url and urlsplit(url).scheme.lower() not in _SCHEMES:
-        message = f"The base URL must begin with one of {', '.join(f'{each}://' for each in _SCHEMES)}."
-        raise InvalidDocument("workspace", [Fault("/base_url", message, "workspace.base-url")])
-
-
 def _create(session: Session, parsed: WorkspaceDocument) -> tuple[Workspace, list[DocumentWarning]]:
-    _check_base_url(parsed)
     assert parsed.json_config is not None
     workspace = Workspace(
         name=parsed.name, json_config=dict(parsed.json_config.document), **_without_empty(parsed.values)
@@ -121,7 +108,6 @@ def _change(
     session: Session, workspace: Workspace, parsed: WorkspaceDocument
 ) -> tuple[bool, list[DocumentWarning]]:
     """Make a workspace what the document says; return whether that changed anything, and warnings."""
-    _check_base_url(parsed)
     wanted = _without_empty(parsed.values)
     if parsed.json_config is not None:
         wanted["json_config"] = dict(parsed.json_config.document)

@@ -119,8 +119,10 @@ def test_fields_that_scale_decides_are_ignored(installed: Session) -> None:
 def test_name_and_version_exist(installed: Session) -> None:
     create(installed)
     create(installed, version="2.0")
-    with pytest.raises(InvalidDocument, match="already"):
-        create(installed)
+    with pytest.raises(InvalidDocument, match="already") as caught:
+        create(installed, category="system", error_mapping={"version": "1.0", "exit_codes": {"1": "unknwon"}})
+    places = [fault.path for fault in caught.value.faults]
+    assert sorted(places) == ["/category", "/error_mapping/exit_codes/1", "/version"]
 
 
 def test_every_fault_at_once(installed: Session) -> None:

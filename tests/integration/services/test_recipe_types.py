@@ -52,6 +52,12 @@ def test_create(installed: Session) -> None:
     assert revision.definition == definition(("my-job", "1.0"))
     with pytest.raises(InvalidDocument, match="already"):
         create(installed)
+    with pytest.raises(InvalidDocument, match="already") as caught:
+        create(installed, runs=(("my-jbo", "1.0"),))
+    assert [fault.rule for fault in caught.value.faults] == [
+        "recipe-type.exists",
+        "recipe-definition.unknown-job-type",
+    ]
 
 
 def test_recipe_without_jobs(installed: Session) -> None:

@@ -66,11 +66,13 @@ def test_edit(session: Session, directory: Path) -> None:
         workspaces.edit_workspace(session, 2**70, {})
 
 
-@pytest.mark.parametrize("url", ["javascript://%0aalert(1)", "data:text/html,x", "//host/x", "host", "/x"])
+@pytest.mark.parametrize(
+    "url", ["javascript://%0aalert(1)", "data:text/html,x", "//host/x", "host", "/x", "http:", "http://[x"]
+)
 def test_base_url_is_an_address_of_the_web(session: Session, url: str) -> None:
     with pytest.raises(InvalidDocument) as caught:
-        workspaces.create_workspace(session, {**workspace(), "base_url": url})
-    assert [fault.path for fault in caught.value.faults] == ["/base_url"]
+        workspaces.create_workspace(session, {**workspace(), "base_url": url, "more": 1})
+    assert [fault.path for fault in caught.value.faults] == ["/base_url", "/more"]
 
 
 def test_ensure_is_repeatable(session: Session) -> None:
