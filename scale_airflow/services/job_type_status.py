@@ -5,16 +5,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Select,
+    Text,
+    cast,
+    column,
+    func,
+    literal,
+    null,
+    select,
+    true,
+    union_all,
+    values,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session, defer, lazyload
 
 from scale_airflow.services.listing import Found, Window, fetch, order_fields, page_offset
 from scale_airflow.services.time_ranges import lately
-from scale_airflow.store.models import ErrorModel, Job, JobType, utcnow
+from scale_airflow.store.models import JOB_STATUSES, ErrorModel, Job, JobType, utcnow
 
+# Only what is FAILED has an error's category: a job that was queued again keeps none.
+_NOT_FAILED = tuple(status for status in JOB_STATUSES if status != "FAILED")
+_NO_CATEGORY = cast(null(), Text)
 _BRIEF = (
     defer(JobType.interface),
     defer(JobType.error_mapping),
@@ -66,24 +84,28 @@ def job_counts(
 ) -> dict[int, list[JobCount]]:
     """Return how many jobs of a type came into their status within the last so many hours, by hours."""
     now = utcnow()
-    counts = {
-        each: func.count().filter(Job.last_status_change >= now - timedelta(hours=each)) for each in hours
-    }
     earliest = now - timedelta(hours=max(hours))
-    category = _category()
-    rows = session.execute(
-        select(Job.status, category, func.max(Job.last_status_change), *counts.values())
+    counts = [
+        func.count().filter(Job.last_status_change >= now - timedelta(hours=each)).label(f"h{each}")
+        for each in hours
+    ]
+    of_type = select(Job.status, func.max(Job.last_status_change), *counts).where(
+        Job.job_type_id == job_type_id, Job.last_status_change >= earliest
+    )
+    # Of all but failed jobs an index alone knows everything.
+    others = of_type.where(Job.status.in_(_NOT_FAILED)).group_by(Job.status).add_columns(_NO_CATEGORY)
+    failed = (
+        of_type.where(Job.status == "FAILED")
         .outerjoin(ErrorModel, ErrorModel.id == Job.error_id)
-        .where(Job.job_type_id == job_type_id, Job.last_status_change >= earliest)
-        .group_by(Job.status, category)
-        .order_by(Job.status, category)
-    ).all()
+        .group_by(Job.status, ErrorModel.category)
+        .add_columns(ErrorModel.category)
+    )
     found: dict[int, list[JobCount]] = {each: [] for each in hours}
-    for status, of_category, most_recent, *numbers in rows:
+    for status, most_recent, *numbers, category in session.execute(union_all(others, failed)):
         for each, number in zip(hours, numbers, strict=True):
             if number:
-                found[each].append(JobCount(status, number, most_recent, of_category))
-    return found
+                found[each].append(JobCount(status, number, most_recent, category))
+    return {each: sorted(those, key=_place) for each, those in found.items()}
 
 
 def list_status(session: Session, window: Window) -> Found[TypeStatus]:
@@ -102,10 +124,7 @@ def list_status(session: Session, window: Window) -> Found[TypeStatus]:
         default=("name", "version"),
         options=_BRIEF,
     )
-    in_range: ColumnElement[bool] = Job.last_status_change >= started
-    if window.ended is not None:
-        in_range = and_(in_range, Job.last_status_change <= window.ended)
-    counts = _counts(session, [each.id for each in found.items], or_(Job.status == "RUNNING", in_range))
+    counts = _counts(session, [each.id for each in found.items], started, window.ended)
     return Found(found.count, [TypeStatus(each, counts.get(each.id, [])) for each in found.items])
 
 
@@ -153,27 +172,51 @@ def list_system_failures(session: Session, window: Window) -> Found[SystemFailur
     return Found(total, [SystemFailure(*row) for row in rows])
 
 
-def _category() -> ColumnElement[str | None]:
-    """The category of the error that a job is FAILED with; a job that was queued again keeps none."""
-    return case((Job.status == "FAILED", ErrorModel.category), else_=None)
+def _place(row: JobCount) -> tuple[str, bool, str]:
+    return row.status, row.category is None, row.category or ""
 
 
 def _counts(
-    session: Session, job_type_ids: Sequence[int], condition: ColumnElement[bool]
+    session: Session, job_type_ids: Sequence[int], started: datetime, ended: datetime | None
 ) -> dict[int, list[JobCount]]:
-    """Return by type how many of its jobs meet a condition, by status."""
-    category = _category()
-    rows = session.execute(
-        select(Job.job_type_id, Job.status, func.count(), func.max(Job.last_status_change), category)
+    """Return by type how many of its jobs run, or came into their status in the range, by status.
+
+    A few looks into one index for each type and status: what else there is costs nothing.
+    """
+    whole = (datetime.min.replace(tzinfo=timezone.utc), datetime.max.replace(tzinfo=timezone.utc))
+    asked = (started, ended or whole[1])
+    types = select(func.unnest(cast(list(job_type_ids), ARRAY(BigInteger))).label("id")).subquery("types")
+    ranges = values(
+        column("status", Text),
+        column("first", DateTime(timezone=True)),
+        column("last", DateTime(timezone=True)),
+        name="ranges",
+    ).data([(status, *(whole if status == "RUNNING" else asked)) for status in _NOT_FAILED])
+    totals = select(func.count().label("count"), func.max(Job.last_status_change).label("most_recent")).where(
+        Job.job_type_id == types.c.id
+    )
+    others = totals.where(
+        Job.status == ranges.c.status, Job.last_status_change.between(ranges.c.first, ranges.c.last)
+    ).lateral("others")
+    failed = (
+        totals.add_columns(ErrorModel.category)
         .outerjoin(ErrorModel, ErrorModel.id == Job.error_id)
-        .where(Job.job_type_id.in_(job_type_ids), condition)
-        .group_by(Job.job_type_id, Job.status, category)
-        .order_by(Job.job_type_id, Job.status, category)
-    ).all()
+        .where(Job.status == "FAILED", Job.last_status_change.between(*asked))
+        .group_by(ErrorModel.category)
+        .lateral("failed")
+    )
+    rows = session.execute(
+        union_all(
+            select(types.c.id, ranges.c.status, others.c.count, others.c.most_recent, _NO_CATEGORY)
+            .select_from(types.join(ranges, true()).join(others, true()))
+            .where(others.c.count > 0),
+            select(types.c.id, literal("FAILED"), *failed.c).select_from(types.join(failed, true())),
+        )
+    )
     found: dict[int, list[JobCount]] = {}
-    for job_type_id, status, count, most_recent, of_category in rows:
-        found.setdefault(job_type_id, []).append(JobCount(status, count, most_recent, of_category))
-    return found
+    for job_type_id, *counted in rows:
+        found.setdefault(job_type_id, []).append(JobCount(*counted))
+    return {each: sorted(those, key=_place) for each, those in found.items()}
 
 
 def _page(session: Session, query: Any, window: Window) -> tuple[int, Sequence[Any]]:
