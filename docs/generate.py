@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write the pages of ``docs/reference/`` that are read off the code: ``python -m docs.generate``."""
+"""Write what ``docs/reference/`` has that is read off the code: ``python -m docs.generate``."""
 
 from __future__ import annotations
 
@@ -114,6 +114,11 @@ def rest() -> str:
     return rest_page.page(_GENERATED)
 
 
+def openapi() -> str:
+    """Return the OpenAPI document of the REST API."""
+    return rest_page.document()
+
+
 def crash_points() -> str:
     """Return the page of the crash points."""
     return crash_points_page.page(_GENERATED)
@@ -123,6 +128,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "command-line.md": command_line,
     "configuration.md": configuration,
     "crash-points.md": crash_points,
+    "openapi.json": openapi,
     "rest-api.md": rest,
     "rules.md": rules,
     "schemas.md": documents,

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import re
 import warnings
 from typing import Any
@@ -36,12 +38,9 @@ def page(marker: str) -> str:
 
     :param marker: the line that says that the page is generated.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what Airflow warns of while it loads is its own
-        from scale_airflow.api_plugin.app import create_app
-        from scale_airflow.api_plugin.documentation import DESCRIPTION, TAGS
+    document = _document()
+    from scale_airflow.api_plugin.documentation import DESCRIPTION, TAGS
 
-        document = create_app(with_tick=False).openapi()
     by_tag: dict[str, list[tuple[str, str, dict[str, Any]]]] = {tag["name"]: [] for tag in TAGS}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
@@ -55,7 +54,7 @@ def page(marker: str) -> str:
         "",
         "Paths are below `/scale` of Airflow's API server: `http://localhost:8080/scale/api/jobs/`. A",
         "running server shows the same, with every field of the requests, at `/scale/docs`, and as OpenAPI",
-        "document at `/scale/openapi.json`.",
+        "document at `/scale/openapi.json`; that of this version is [openapi.json](openapi.json).",
     ]
     for tag in TAGS:
         lines += ["", f"## {tag['name']}", "", tag["description"]]
@@ -77,6 +76,21 @@ def page(marker: str) -> str:
     else:
         lines.append("Every request of Scale's specification is served.")
     return "\n".join(lines) + "\n"
+
+
+def document() -> str:
+    """Return the OpenAPI document as JSON."""
+    return json.dumps(_document(), indent=1, ensure_ascii=False) + "\n"
+
+
+@functools.cache
+def _document() -> dict[str, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Airflow warns of while it loads is its own
+        from scale_airflow.api_plugin.app import create_app
+        from scale_airflow.api_plugin.openapi import openapi
+
+        return openapi(create_app(with_tick=False))
 
 
 def _missing(document: dict[str, Any]) -> list[str]:

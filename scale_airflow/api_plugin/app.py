@@ -94,7 +94,7 @@ def include(app: FastAPI, router: APIRouter) -> None:
     own_login = all(f"/api{getattr(route, 'path', '')}".startswith(OWN_LOGIN) for route in router.routes)
     # FastAPI asks for the caller once a request: an endpoint's own requirement finds it known.
     guarded = [] if own_login else [Depends(authenticate)]
-    app.include_router(router, prefix="/api", dependencies=guarded, responses=documentation.ERRORS)
+    app.include_router(router, prefix="/api", dependencies=guarded)
 
 
 def endpoints(app: FastAPI) -> Iterator[APIRoute]:

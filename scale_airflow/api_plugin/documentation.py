@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import HTMLResponse
 
 from scale_airflow.api_plugin.auth import authenticate
+from scale_airflow.api_plugin.openapi import openapi, operations
 from scale_airflow.api_plugin.replies import Reply
 
 DESCRIPTION = """\
@@ -47,76 +47,24 @@ TAGS: list[dict[str, Any]] = [
     {"name": "Runtime", "description": "What workers use; it takes their own secrets and tokens only."},
 ]
 
-_ERROR: dict[str, Any] = {
-    "type": "object",
-    "required": ["detail"],
-    "properties": {
-        "detail": {"type": "string", "description": "What is wrong, in one sentence."},
-        "errors": {
-            "type": "array",
-            "description": "Every fault of a refused document or request.",
-            "items": {
-                "type": "object",
-                "required": ["path", "message"],
-                "properties": {"path": {"type": "string"}, "message": {"type": "string"}},
-            },
-        },
-    },
-}
-
-
-def _error(description: str) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": _ERROR}}}
-
-
-ERRORS: dict[int | str, dict[str, Any]] = {
-    400: _error("A parameter, field or document is wrong."),
-    401: _error("There is no login, or a wrong one."),
-    403: _error("The caller lacks the permission."),
-    404: _error("There is no such thing."),
-}
-"""What every endpoint may answer besides its own."""
-
 router = APIRouter()
 
 
-def openapi(request: Request) -> dict[str, Any]:
-    """Return the OpenAPI document of the running application."""
-    app = request.app
-    if app.openapi_schema is None:
-        document = app.openapi()
-        _tidy(document)
-        app.openapi_schema = document
-    shown: dict[str, Any] = {**app.openapi_schema, "servers": [{"url": request.scope.get("root_path", "")}]}
-    return shown
-
-
-def _tidy(document: dict[str, Any]) -> None:
-    """Replace FastAPI's own form of a validation error, which this API never answers."""
-    for operation in _operations(document):
-        operation[2]["responses"].pop("422", None)
-    schemas = document.get("components", {}).get("schemas", {})
-    for name in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(name, None)
-
-
-def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            yield method.upper(), path, operation
+def _asked_for(request: Request) -> dict[str, Any]:
+    return openapi(request.app, request.scope.get("root_path", ""))
 
 
 @router.get("/openapi.json", include_in_schema=False, dependencies=[Depends(authenticate)])
 def openapi_document(request: Request) -> Reply:
     """Answer the OpenAPI document."""
-    return Reply(openapi(request))
+    return Reply(_asked_for(request))
 
 
 @router.get("/docs", include_in_schema=False, dependencies=[Depends(authenticate)])
 def page(request: Request) -> HTMLResponse:
     """Answer the document as a page to read."""
     headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
-    return HTMLResponse(_page(openapi(request)), headers=headers)
+    return HTMLResponse(_page(_asked_for(request)), headers=headers)
 
 
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}
@@ -127,7 +75,7 @@ vertical-align:top}details>div{margin:0 0 1rem 4.5rem}h2{margin:2rem 0 0}pre{whi
 
 def _page(document: dict[str, Any]) -> str:
     by_tag: dict[str, list[str]] = {}
-    for method, path, operation in _operations(document):
+    for method, path, operation in operations(document):
         by_tag.setdefault(operation.get("tags", ["Other"])[0], []).append(_operation(method, path, operation))
     about = {tag["name"]: tag["description"] for tag in document.get("tags", ())}
     info = document["info"]

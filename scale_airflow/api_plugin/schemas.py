@@ -51,38 +51,7 @@ def _resolved(part: Any, whole: Any) -> Any:
     return {key: _resolved(value, whole) for key, value in part.items()}
 
 
-WARNINGS: dict[str, Any] = {
-    "type": "object",
-    "required": ["warnings"],
-    "properties": {
-        "warnings": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["id", "details"],
-                "properties": {"id": {"type": "string"}, "details": {"type": "string"}},
-            },
-        }
-    },
-}
-"""The answer of every validation: what is valid but should be known."""
-
 WARNED: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The document is valid; the warnings say what should be known of it.",
-        "content": {
-            "application/json": {
-                "schema": WARNINGS,
-                "example": {
-                    "warnings": [
-                        {
-                            "id": "media_type",
-                            "details": "Invalid media type for data input: input_file -> image/png",
-                        }
-                    ]
-                },
-            }
-        },
-    }
+    200: {"description": "The document is valid; the warnings say what should be known of it."}
 }
 """``responses`` of a route that validates."""

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from answer_models import Models
 from busy_day import BusyDay
 from specification import KEPT, TEXT, Endpoint, written
 from specification.comparison import Comparison, Deviation, expected
@@ -201,6 +202,19 @@ def test_answers(title: str, answers: Answers) -> None:
     # What another table describes as well is seen whole there.
     faults = sorted({*done.faults, *(() if "same_as" in TABLES[title] else done.unseen())})
     assert not faults, "\n".join([f"{TABLES[title]['method']} {TABLES[title]['path']}", *faults])
+
+
+def test_models(answers: Answers, routed: set[str]) -> None:
+    """Every answer has exactly the fields of its model in the OpenAPI document."""
+    document = answers.day.client.get("/scale/openapi.json", headers=dict(answers.day.login))
+    models = Models(document.json())
+    faults = []
+    for title in routed:
+        for answer in answers.kept[title]:
+            path = answer.request.url.path.removeprefix("/scale")
+            faults += models.faults(answer.request.method, path, answer.status_code, answer.json())
+    assert not faults, "\n".join(sorted(set(faults)))
+    assert len(models.seen) == len({(TABLES[title]["method"], TABLES[title]["path"]) for title in routed})
 
 
 def test_nothing_is_excused_in_vain(answers: Answers) -> None:

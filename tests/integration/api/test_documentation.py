@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import jsonschema_rs
 import pytest
+from answer_models import Models
+
+from scale_airflow.api_plugin.models.operations import ANSWERS, PLAIN
 
 
 @pytest.fixture
@@ -32,13 +36,54 @@ def test_every_operation_is_described(document: Any) -> None:
         assert set(operation["tags"]) <= tags, name
         assert {"400", "401", "403", "404"} <= operation["responses"].keys(), name
         assert "422" not in operation["responses"], name
+        assert {"503"} <= operation["responses"].keys(), name
+        if not name.startswith("GET "):
+            assert {"409", "413", "415"} <= operation["responses"].keys(), name
         assert operation["operationId"] not in seen, name
         seen.add(operation["operationId"])
         for parameter in operation.get("parameters", ()):
             assert parameter["description"], (name, parameter)
+            assert "example" in parameter, (name, parameter)
         if name.split()[0] in ("POST", "PUT", "PATCH"):
             assert operation["requestBody"]["content"], name
     assert len(seen) > 15
+
+
+def test_every_answer_has_its_model_and_example(document: Any) -> None:
+    names = set()
+    models = Models(document)
+    for name, operation in operations(document):
+        method, path = name.split()
+        names.add(operation["operationId"])
+        (status,) = (each for each in operation["responses"] if each.startswith("2"))
+        if operation["operationId"] in PLAIN:
+            assert operation["responses"][status]["content"].keys() == {PLAIN[operation["operationId"]]}
+            continue
+        (content,) = operation["responses"][status]["content"].values()
+        assert "$ref" in content["schema"], f"{name}: say in models/operations.py what it answers"
+        assert models.faults(method, path, int(status), content["example"]) == []
+        for each in (400, 401, 403, 404):
+            refused = document["components"]["responses"][str(each)]["content"]["application/json"]
+            assert models.faults(method, path, each, refused["example"]) == []
+    assert names == ANSWERS.keys() | PLAIN.keys()
+
+
+def test_every_body_has_an_example_that_is_right(document: Any) -> None:
+    for name, operation in operations(document):
+        content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+        if content is not None:
+            faults = list(
+                jsonschema_rs.Draft202012Validator(content["schema"]).iter_errors(content["example"])
+            )
+            assert not faults, (name, [fault.message for fault in faults])
+            assert content["example"], name
+
+
+def test_every_field_of_a_model_is_described(document: Any) -> None:
+    for name, schema in document["components"]["schemas"].items():
+        assert schema["description"], name
+        for field, part in schema["properties"].items():
+            assert part["description"], (name, field)
 
 
 def test_parameters_say_what_they_take(document: Any) -> None:
