@@ -15,7 +15,7 @@ from sqlalchemy import ScalarSelect, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from scale_airflow.compiler import names
-from scale_airflow.config import settings
+from scale_airflow.config import Settings, settings
 from scale_airflow.definitions.job_data import FileFacts, JobData
 from scale_airflow.definitions.job_interface import JobInterface
 from scale_airflow.definitions.recipe_data import RecipeData, job_data_for
@@ -79,7 +79,7 @@ def queue_job(
     revision = revision or facts.current_revision(session, job_type)
     parsed = JobData.parse(data)
     interface = facts.interface_of(revision)
-    files = _check_job_data(session, parsed, interface)
+    files = check_job_data(session, parsed, interface)
     job = _new_job(job_type, revision, event, priority)
     job.dag_id = adopted.dag_id if adopted else revision.dag_id or ""
     job.task_id = (adopted and adopted.task_id) or names.JOB_TASK_ID
@@ -121,7 +121,10 @@ def queue_recipe(
     :raises InvalidRequest: if the recipe type or one of its job types can't run at all.
     """
     if not recipe_type.is_active:
-        raise InvalidRequest(f"Recipe type {recipe_type.name} {recipe_type.version} is archived.")
+        raise InvalidRequest(
+            f"Recipe type {recipe_type.name} {recipe_type.version} is archived: "
+            "queue recipes of another version of it."
+        )
     revision = revision or _current_recipe_revision(session, recipe_type)
     definition = facts.definition_of(revision)
     types = facts.job_types_of(session, definition)
@@ -141,30 +144,34 @@ def queue_recipe(
     if adopted:
         recipe.run_id, recipe.dispatched = adopted.run_id, utcnow()
     jobs = _make_recipe_jobs(session, recipe, definition, types, event, priority)
-    roots = [jobs[root.name] for root in definition.roots()]
     for root in definition.roots():
         job_type, job_revision = types[(root.job_type_name, root.job_type_version)]
         interface = facts.interface_of(job_revision)
         job_data = job_data_for(definition, root.name, interface, parsed, {})
-        files = _check_job_data(session, job_data, interface)
+        files = check_job_data(session, job_data, interface)
         make_ready(session, jobs[root.name], job_type, interface, job_data, files)
     if not jobs:
         recipe.completed = utcnow()
     elif not adopted:
-        session.add(
-            QueueEntry(
-                recipe_id=recipe.id,
-                job_type_ids=sorted({job.job_type_id for job in roots}),
-                later_type_ids=sorted(
-                    {job.job_type_id for job in jobs.values()} - {job.job_type_id for job in roots}
-                ),
-                priority=min(job.priority for job in roots),
-                queued=utcnow(),
-            )
-        )
-        wake(session)
+        _enter(session, recipe, definition, jobs)
     session.flush()
     return recipe
+
+
+def _enter(session: Session, recipe: Recipe, definition: RecipeDefinition, jobs: Mapping[str, Job]) -> None:
+    """Let a recipe wait for its run in Airflow."""
+    roots = [jobs[root.name] for root in definition.roots()]
+    at_once = {job.job_type_id for job in roots}
+    session.add(
+        QueueEntry(
+            recipe_id=recipe.id,
+            job_type_ids=sorted(at_once),
+            later_type_ids=sorted({job.job_type_id for job in jobs.values()} - at_once),
+            priority=min(job.priority for job in roots),
+            queued=utcnow(),
+        )
+    )
+    wake(session)
 
 
 def make_ready(
@@ -241,10 +248,6 @@ def check_job_data(session: Session, data: JobData, interface: JobInterface) -> 
 
     :raises InvalidDocument: with every fault.
     """
-    return _check_job_data(session, data, interface)
-
-
-def _check_job_data(session: Session, data: JobData, interface: JobInterface) -> dict[int, FileFacts]:
     files = facts.file_facts(session, data.file_ids())
     data.check(interface, files, facts.workspace_facts(session, data.workspace_ids()))
     return files
@@ -313,30 +316,36 @@ def require_runnable(job_type: JobType) -> None:
 
     :raises InvalidRequest: saying why not.
     """
-    _require_active(job_type)
-    backend_of(job_type, settings())
+    problem = _problem(job_type, settings())
+    if problem is not None:
+        raise InvalidRequest(problem)
 
 
-def _require_active(job_type: JobType) -> None:
+def _problem(job_type: JobType, current: Settings) -> str | None:
+    """Return why no jobs of a type can be queued or run, and what to do about it."""
+    label = f"Job type {job_type.name} {job_type.version}"
     if not job_type.is_active:
-        raise InvalidRequest(f"Job type {job_type.name} {job_type.version} is archived.")
+        return f"{label} is archived: queue jobs of another version of it."
     if job_type.is_system:
-        raise InvalidRequest(
-            f"Job type {job_type.name} {job_type.version} is Scale's own: its jobs are queued by Scale alone."
-        )
+        return f"{label} is Scale's own: its jobs are queued by Scale alone."
+    try:
+        backend_of(job_type, current)
+    except InvalidRequest as error:
+        return str(error)
+    return None
 
 
 def _require_runnable(
     definition: RecipeDefinition, types: Mapping[tuple[str, str], tuple[JobType, JobTypeRevision]]
 ) -> None:
     missing = sorted(definition.job_types() - types.keys())
-    if missing:
-        listed = ", ".join(f"{name} {version}" for name, version in missing)
-        raise InvalidRequest(f"The recipe's job types do not exist (any more): {listed}.")
-    found = settings()
-    for job_type, _ in types.values():
-        _require_active(job_type)
-        backend_of(job_type, found)
+    listed = ", ".join(f"{name} {version}" for name, version in missing)
+    problems = [f"The recipe's job types do not exist (any more): {listed}."] if missing else []
+    current = settings()
+    found = [_problem(job_type, current) for job_type, _ in types.values()]
+    problems += sorted(problem for problem in found if problem is not None)
+    if problems:
+        raise InvalidRequest(" ".join(problems))
 
 
 def _current_recipe_revision(session: Session, recipe_type: RecipeType) -> RecipeTypeRevision:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from world import World, interface
 
-from scale_airflow.store.models import Job, TriggerEvent
+from scale_airflow.store.models import Job, JobType, TriggerEvent
 
 API = "/scale/api"
 ROOT = "http://scale.example/scale/api"
@@ -152,6 +152,20 @@ def recipe_body(world: World) -> dict[str, Any]:
 
 class TestNewRecipe:
     """POST /queue/new-recipe/."""
+
+    def test_every_job_type_that_can_not_run_is_told(
+        self, client: httpx.Client, world: World, op: dict[str, str]
+    ) -> None:
+        body = recipe_body(world)
+        first, second = world.session.query(JobType).filter_by(is_system=False).order_by(JobType.name)
+        first.docker_image, second.is_active = None, False
+        world.session.commit()
+        answer = client.post(f"{API}/queue/new-recipe/", json=body, headers=op)
+        assert answer.status_code == 400
+        assert answer.json()["detail"] == (
+            "Job type first 1.0 has no docker_image: set one before a job of it is queued. "
+            "Job type second 1.0 is archived: queue jobs of another version of it."
+        )
 
     def test_created(self, client: httpx.Client, world: World, op: dict[str, str]) -> None:
         body = recipe_body(world)
