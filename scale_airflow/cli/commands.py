@@ -307,6 +307,13 @@ COMMANDS: tuple[Any, ...] = (
         (ARG_DAY, ARG_UNTIL, ARG_OUTPUT),
     ),
     _action(
+        "countries",
+        "files",
+        "Find the countries of files that are stored already",
+        "A file's countries are found when its footprint is stored. This finds them again for every file "
+        "that has a footprint: after an update from a version that found none, or with newer borders.",
+    ),
+    _action(
         "node",
         "node",
         "Run the agent of this host beside its worker",

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from sqlalchemy import or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from scale_airflow.definitions.countries import countries_of
 from scale_airflow.definitions.data_types import check_data_types
 from scale_airflow.definitions.geometry import footprint
 from scale_airflow.definitions.job_data import JobData
@@ -148,6 +149,7 @@ def _parse_source(source: ScaleFile, result: ReportedParse) -> None:
     if result.geo_json is not None:
         found = footprint(result.geo_json)
         source.geometry, source.center_point = found.wkt, found.center_wkt
+        source.countries = countries_of(found.wkt)
         source.meta_data = dict(found.properties)
     if result.meta_data is not None:
         source.meta_data = result.meta_data
@@ -177,6 +179,7 @@ def _product(
     if reported.geo_json is not None:
         found = footprint(reported.geo_json)
         product.geometry, product.center_point = found.wkt, found.center_wkt
+        product.countries = countries_of(found.wkt)
         product.meta_data = dict(found.properties)
     return product
 

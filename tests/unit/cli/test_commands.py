@@ -15,7 +15,16 @@ from scale_airflow.cli.documents import PARSERS, parser
 
 WANTED = {
     *("init", "check", "apply", "validate", "import", "export", "compile", "node", "sync-perms"),
-    *("cancel", "requeue", "metrics", "rotate-secret", "token create", "token list", "token revoke"),
+    *(
+        "cancel",
+        "requeue",
+        "metrics",
+        "countries",
+        "rotate-secret",
+        "token create",
+        "token list",
+        "token revoke",
+    ),
 }
 
 
