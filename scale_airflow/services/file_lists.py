@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -100,8 +100,8 @@ class ProductFilter:
     def applied(self, statement: Select[Any]) -> Select[Any]:
         """Return the statement with these conditions on :class:`ScaleFile`."""
         statement = statement.where(ScaleFile.kind == "PRODUCT", ScaleFile.has_been_published)
-        if (type_ids := self.job_types.ids_of()) is not None:
-            statement = statement.where(ScaleFile.job_type_id.in_(type_ids))
+        if (of_types := self.job_types.of(ScaleFile.job_type_id)) is not None:
+            statement = statement.where(of_types)
         if self.is_operational is not None:
             statement = statement.where(ScaleFile.is_operational.is_(self.is_operational))
         if self.file_name is not None:
@@ -116,8 +116,8 @@ class ProductFilter:
             FileTally.kind == "PRODUCT",
             FileTally.has_been_published.is_(True),
         ]
-        if (type_ids := self.job_types.ids_of()) is not None:
-            conditions.append(FileTally.job_type_id.in_(type_ids))
+        if (of_types := self.job_types.of(FileTally.job_type_id)) is not None:
+            conditions.append(of_types)
         if self.is_operational is not None:
             conditions.append(FileTally.is_operational.is_(self.is_operational))
         return count_of(FileTally, *conditions)
@@ -171,6 +171,7 @@ def list_products(session: Session, wanted: ProductFilter, window: Window) -> Fo
 
     :raises InvalidRequest: for a field that can't be ordered by, or a page past the end.
     """
+    wanted = replace(wanted, job_types=wanted.job_types.resolved(session))
     statement = within(wanted.applied(select(ScaleFile)), ScaleFile.last_modified, window)
     return fetch(
         session,
@@ -250,6 +251,7 @@ def list_product_updates(session: Session, wanted: ProductFilter, window: Window
         "UNPUBLISHED": ScaleFile.unpublished,
         "DELETED": ScaleFile.deleted,
     }
+    wanted = replace(wanted, job_types=wanted.job_types.resolved(session))
     return _updates(session, wanted.applied, moments, window, PRODUCT_FIELDS, PRODUCT_FORM)
 
 

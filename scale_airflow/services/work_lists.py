@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, select
-from sqlalchemy.orm import Session, defer, lazyload, selectinload
+from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, defer, lazyload, selectinload
 
 from scale_airflow.services.listing import Found, Window, among, fetch, order_fields, within
 from scale_airflow.services.tallies import count_of
@@ -48,6 +48,26 @@ class JobTypeFilter:
             statement = statement.where(JobType.category.in_(self.categories))
         return statement if self.ids or self.names or self.categories else None
 
+    def resolved(self, session: Session) -> JobTypeFilter:
+        """Return the same as ids alone: knowing them, the database sees how many rows are meant."""
+        if not self.names and not self.categories:
+            return self
+        found = self.ids_of()
+        return self if found is None else JobTypeFilter(tuple(session.scalars(found)) or _NOBODY)
+
+    def of(self, column: InstrumentedAttribute[Any]) -> ColumnElement[bool] | None:
+        """Return the condition that a column names one of the types that are meant, or None for all."""
+        if self.names or self.categories:
+            found = self.ids_of()
+            return None if found is None else column.in_(found)
+        if not self.ids:
+            return None
+        # An index that holds the type and then the order is read in that order for one type alone.
+        return column == self.ids[0] if len(self.ids) == 1 else among(column, self.ids)
+
+
+_NOBODY = (0,)
+"""Ids of no row at all: an empty filter would mean every row."""
 
 ANY_JOB_TYPE = JobTypeFilter()
 
@@ -82,8 +102,8 @@ class JobFilter:
             statement = statement.where(Job.status == self.status)
         if self.job_ids:
             statement = statement.where(among(Job.id, self.job_ids))
-        if (type_ids := self.job_types.ids_of()) is not None:
-            statement = statement.where(Job.job_type_id.in_(type_ids))
+        if (of_types := self.job_types.of(Job.job_type_id)) is not None:
+            statement = statement.where(of_types)
         if self.error_names:
             named = select(ErrorModel.id).where(ErrorModel.name.in_(self.error_names))
             statement = statement.where(Job.error_id.in_(named))
@@ -235,6 +255,7 @@ def list_jobs(session: Session, wanted: JobFilter, window: Window) -> Found[Job]
 
     :raises InvalidRequest: for a field that can't be ordered by, or a page past the end.
     """
+    wanted = replace(wanted, job_types=wanted.job_types.resolved(session))
     statement = within(wanted.applied(select(Job)), Job.last_modified, window)
     return fetch(
         session,
@@ -252,8 +273,8 @@ def _tallied(wanted: JobFilter, window: Window) -> Select[Any] | None:
     if replace(wanted, status=None, job_types=ANY_JOB_TYPE) != JobFilter() or window.started or window.ended:
         return None
     conditions = [] if wanted.status is None else [JobTally.status == wanted.status]
-    if (type_ids := wanted.job_types.ids_of()) is not None:
-        conditions.append(JobTally.job_type_id.in_(type_ids))
+    if (of_types := wanted.job_types.of(JobTally.job_type_id)) is not None:
+        conditions.append(of_types)
     return count_of(JobTally, *conditions)
 
 
@@ -270,6 +291,7 @@ def list_job_updates(session: Session, wanted: JobFilter, window: Window) -> Fou
 
     :raises InvalidRequest: for a field that can't be ordered by, or a page past the end.
     """
+    wanted = replace(wanted, job_types=wanted.job_types.resolved(session))
     found = fetch(
         session,
         within(wanted.applied(select(Job)), Job.last_status_change, window),
