@@ -48,9 +48,6 @@ def apply_setup(session: Session, document: object, base_dir: Path) -> SetupRepo
     :raises InvalidDocument: with every fault; those of the configuration's file begin with its path and #.
     """
     parsed = SetupDocument.parse(document)
-    configuration = None
-    if parsed.configuration is not None:
-        configuration = read_configuration(parsed.configuration, base_dir)
     report, publications = SetupReport(), Publications()
     with session.begin_nested():
         for workspace in parsed.workspaces:
@@ -59,7 +56,7 @@ def apply_setup(session: Session, document: object, base_dir: Path) -> SetupRepo
             report.warnings += stored.warnings
         faults = Faults()
         if parsed.configuration is not None:
-            _put_configuration(session, configuration, parsed.configuration, publications, report, faults)
+            _put_configuration(session, base_dir, parsed.configuration, publications, report, faults)
         for index, strike in enumerate(parsed.strikes):
             try:
                 validate_strike(session, _strike_document(strike))
@@ -99,12 +96,17 @@ def read_configuration(path: PurePosixPath, base_dir: Path) -> Any:
 
 def _put_configuration(
     session: Session,
-    document: Any,
+    base_dir: Path,
     path: PurePosixPath,
     publications: Publications,
     report: SetupReport,
     faults: Faults,
 ) -> None:
+    try:
+        document = read_configuration(path, base_dir)
+    except InvalidDocument as error:
+        faults.extend(error.faults)
+        return
     try:
         done: Imported = put_configuration(session, document, publications)
     except InvalidDocument as error:

@@ -19,6 +19,7 @@ from scale_airflow.api_plugin.replies import Reply
 from scale_airflow.api_plugin.routers.job_types import may_use_privileged
 from scale_airflow.api_plugin.schemas import WARNED, body_of
 from scale_airflow.api_plugin.views.warnings import warnings
+from scale_airflow.definitions.configuration_export import ConfigurationExport
 from scale_airflow.definitions.documents import load_json, schema
 from scale_airflow.definitions.faults import quote
 from scale_airflow.errors import Fault, InvalidDocument, InvalidRequest
@@ -31,7 +32,7 @@ router = APIRouter(tags=["Configuration"])
 READ = [Depends(requires("GET", "Scale Configuration"))]
 ImporterDep = Annotated[Caller, Depends(requires("POST", "Scale Configuration"))]
 
-_FIELDS = {"import": Field("any", required=True)}
+_FIELDS = {"import": Field("any", required=True, document=ConfigurationExport.parse)}
 _DOCUMENT = {
     "type": "object",
     "required": ["import"],

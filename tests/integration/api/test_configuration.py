@@ -165,6 +165,12 @@ def test_wrong_bodies(client: httpx.Client, op: Headers, body: Any) -> None:
         assert client.post(path, json=body, headers=op).status_code == 400
 
 
+def test_a_wrong_field_hides_nothing(client: httpx.Client, op: Headers) -> None:
+    answer = client.post(CONFIGURATION, json={"more": 1, "import": {"recipes": []}}, headers=op)
+    assert answer.status_code == 400, answer.text
+    assert [each["path"] for each in answer.json()["errors"]] == ["/more", "/import/recipes"]
+
+
 def test_permissions(client: httpx.Client, viewer: Headers) -> None:
     assert client.get(CONFIGURATION).status_code == 401
     body = {"import": document()}

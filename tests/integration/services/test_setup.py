@@ -118,6 +118,18 @@ def test_all_or_nothing_with_every_fault(installed: Session, directory: Path) ->
     assert installed.scalar(text("SELECT count(*) FROM dag")) == 0
 
 
+def test_a_missing_configuration_hides_nothing(installed: Session, directory: Path) -> None:
+    broken = document(directory)
+    broken["strikes"][0]["configuration"]["files_to_ingest"][0]["workspace_name"] = "rwa"
+    with pytest.raises(InvalidDocument) as caught:
+        setup.apply_setup(installed, {**broken, "configuration": "none.json"}, directory)
+    assert {fault.path for fault in caught.value.faults} == {
+        "/configuration",
+        "/strikes/0/configuration/files_to_ingest/0/workspace_name",
+    }
+    assert installed.scalar(select(func.count()).select_from(Workspace)) == 0
+
+
 def test_configuration_stays_inside(installed: Session, directory: Path) -> None:
     inner = directory / "conf"
     (directory / "secret.json").write_text("{}")
