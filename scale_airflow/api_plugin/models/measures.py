@@ -6,6 +6,7 @@ from __future__ import annotations
 from scale_airflow.api_plugin.models.files import DATA_TYPE, MEDIA_TYPE, SOURCE
 from scale_airflow.api_plugin.models.kinds import (
     document,
+    flag,
     many,
     maybe,
     model,
@@ -41,6 +42,11 @@ STRIKE_DETAILS = model(
     "A Strike process with its configuration.",
     {"configuration": document("What it watches (Strike Configuration 1.0).", {"version": "1.0"})},
     base=STRIKE,
+)
+_IS_ACTIVE = {"is_active": flag("Whether it watches its directory.", example=True)}
+STRIKE_IN_LIST = model("StrikeInList", "A Strike process in a list.", _IS_ACTIVE, base=STRIKE)
+WHOLE_STRIKE = model(
+    "WholeStrike", "A Strike process with everything about it.", _IS_ACTIVE, base=STRIKE_DETAILS
 )
 INGEST = model(
     "Ingest",

@@ -39,6 +39,13 @@ ANSWERS: dict[str, Model] = {
     "configuration_validate_import": types.WARNINGS,
     "configuration_upload_configuration": types.WARNINGS,
     "strikes_create": measures.STRIKE_CREATED,
+    "strikes_list_strikes": page(measures.STRIKE_IN_LIST),
+    "strikes_create_strike": measures.WHOLE_STRIKE,
+    "strikes_validate_strike": types.WARNINGS,
+    "strikes_get_strike": measures.WHOLE_STRIKE,
+    "strikes_edit_strike": measures.WHOLE_STRIKE,
+    "trigger_rules_list_rules": page(types.OWNED_RULE),
+    "trigger_rules_get_rule": types.OWNED_RULE,
     "ingests_list_ingests": page(measures.INGEST),
     "ingests_list_status": page(measures.INGEST_STATUS),
     "ingests_get_ingest": measures.INGEST_DETAILS,
@@ -49,6 +56,7 @@ ANSWERS: dict[str, Model] = {
     "files_get_file": files.ANY_FILE,
     "queue_get_queue_status": nodes.QUEUE_STATUS,
     "queue_queue_new_job": work.JOB_DETAILS,
+    "queue_queue_new_jobs": work.QUEUED_JOBS,
     "queue_queue_new_recipe": work.RECIPE_DETAILS,
     "queue_requeue_jobs": page(work.JOB),
     "queue_requeue_job": work.JOB_DETAILS,
@@ -94,18 +102,7 @@ BODIES: dict[str, Any] = {
     "nodes_edit_node": {"is_paused": True, "pause_reason": "A new disk"},
     "jobs_cancel_jobs": {"job_ids": [1, 2]},
     "queue_requeue_jobs": {"status": "FAILED", "started": "PT3H0M0S", "priority": 5},
-    "strikes_create": {
-        "name": "my-strike",
-        "title": "My Strike",
-        "configuration": {
-            "version": "1.0",
-            "mount": "host:/my/path",
-            "transfer_suffix": "_tmp",
-            "files_to_ingest": [
-                {"filename_regex": ".*txt", "workspace_path": "my/path", "workspace_name": "rs"}
-            ],
-        },
-    },
+    "strikes_edit_strike": {"title": "My Strike", "is_active": False},
 }
 """Examples of bodies, where those of the fields together are none."""
 
@@ -128,5 +125,6 @@ PARAMETERS: dict[str, Any] = {
     "include": ["job_types"],
     "stream": "stdout",
     "type_name": ["my-recipe"],
+    "type": "PARSE",
 }
 """Examples of parameters by their names."""

@@ -206,7 +206,12 @@ SYSTEM_FAILURE = model(
     },
 )
 REVISION_NUM = whole("The number of the revision, from 1 on.")
-DAG_ID = text("The DAG that runs it; beyond Scale's specification.", "scale-job-one-1-0-r1")
+DAG_ID = maybe(
+    text(
+        "The DAG that runs it, null for Scale's own work; beyond Scale's specification.",
+        "scale-job-one-1-0-r1",
+    )
+)
 JOB_TYPE_REVISION = model(
     "JobTypeRevision",
     "A revision of a job type: it never changes.",
@@ -230,6 +235,15 @@ RECIPE_TYPE_BRIEF = model(
         "title": TITLE,
         "description": DESCRIPTION,
     },
+)
+OWNED_RULE = model(
+    "OwnedTriggerRule",
+    "A trigger rule with what it starts.",
+    {
+        "job_type": maybe(JOB_TYPE_BRIEF, "The job type that it starts jobs of, if it does."),
+        "recipe_type": maybe(RECIPE_TYPE_BRIEF, "The recipe type that it starts recipes of, if it does."),
+    },
+    base=TRIGGER_RULE,
 )
 RECIPE_TYPE = model(
     "RecipeType",

@@ -300,6 +300,21 @@ RECIPE_DETAILS = model(
     },
     base=RECIPE,
 )
+QUEUED_JOBS = model(
+    "QueuedJobs",
+    "Jobs that were queued with one request.",
+    {
+        "count": whole("How many they are.", 1),
+        "results": many(
+            model(
+                "QueuedJob",
+                "A new job.",
+                {"id": ID, "job_exe": reference("Its first execution.")},
+            ),
+            "The jobs, in the order of the request.",
+        ),
+    },
+)
 NODE_STATUS = model(
     "NodeStatus",
     "How a node is doing.",
