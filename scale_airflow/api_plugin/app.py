@@ -48,6 +48,7 @@ ROUTERS = (
     "runtime_strikes",
     "runtime_clock",
     "runtime_files",
+    "runtime_workspaces",
 )
 """Modules of ``routers/``, in the order in which the documentation shows them."""
 

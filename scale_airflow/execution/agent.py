@@ -25,13 +25,14 @@ from scale_airflow.execution import host
 from scale_airflow.execution.file_work import FileWork
 from scale_airflow.execution.leftovers import Leftovers
 from scale_airflow.execution.order import NodeAnswer, NodeBeat
+from scale_airflow.execution.size_work import SizeWork
 from scale_airflow.execution.staging import FOLDER, Scratch
 from scale_airflow.hooks.client import RuntimeClient
 from scale_airflow.hooks.scale import ScaleHook
 
 #: Seconds to wait after a beat that failed.
 _AWAY = 2.0
-#: Seconds that file work may take to end; what it was at is done again by the next agent.
+#: Seconds that each other thread may take to end; what it was at is done again by the next agent.
 _PATIENCE = 5.0
 #: Seconds between two looks at what the host has.
 _RESOURCES_LOOK = 15.0
@@ -69,12 +70,13 @@ def run_agent(
         files.round()
         return
     with host.only_agent(found.work_dir):
-        _run_until_signal(agent, files)
+        _run_until_signal(agent, files, SizeWork(found, connect))
 
 
-def _run_until_signal(agent: NodeAgent, files: FileWork) -> None:
+def _run_until_signal(agent: NodeAgent, files: FileWork, sizes: SizeWork) -> None:
     stop = threading.Event()
     at_files = threading.Thread(target=files.run, args=(stop,), name="scale-files", daemon=True)
+    at_sizes = threading.Thread(target=sizes.run, args=(stop,), name="scale-sizes", daemon=True)
 
     def end(_number: int, _frame: FrameType | None) -> None:
         stop.set()
@@ -82,6 +84,7 @@ def _run_until_signal(agent: NodeAgent, files: FileWork) -> None:
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     log.info("The agent of node %s (%s) starts", agent.hostname, agent.agent_id)
     at_files.start()
+    at_sizes.start()
     try:
         agent.run(stop)
     finally:
@@ -89,6 +92,7 @@ def _run_until_signal(agent: NodeAgent, files: FileWork) -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
         at_files.join(_PATIENCE)
+        at_sizes.join(_PATIENCE)
     log.info("The agent of node %s ends", agent.hostname)
 
 

@@ -34,6 +34,7 @@ from scale_airflow.execution.order import (
     ReserveAnswer,
 )
 from scale_airflow.execution.wire import MessageError, MessageT
+from scale_airflow.execution.workspace_sizes import SizesReport, WorkspaceList
 
 API = "/scale/api"
 CONNECT_TIMEOUT = 5.0
@@ -194,6 +195,14 @@ class RuntimeClient(ScaleClient):
         """Ask which files of a swept folder belong to nothing."""
         answer = self.request("POST", "/runtime/file-duties/sweep/", body=question.to_dict(), repeatable=True)
         return _read(SweepAnswer, answer)
+
+    def workspaces(self) -> WorkspaceList:
+        """Return the workspaces that are in use."""
+        return _read(WorkspaceList, self.get("/runtime/workspaces/"))
+
+    def report_sizes(self, report: SizesReport) -> None:
+        """Say how full the disks of workspaces are."""
+        self.request("POST", "/runtime/workspaces/sizes/", body=report.to_dict(), repeatable=True)
 
     def dag_files(self, after: int = 0) -> list[dict[str, Any]]:
         """Return id, file_name and sha256 of the generated DAG files with an id above ``after``."""

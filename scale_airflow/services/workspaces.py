@@ -114,6 +114,8 @@ def _change(
     changed = {name: value for name, value in wanted.items() if getattr(workspace, name) != value}
     for name, value in changed.items():
         setattr(workspace, name, value)
+    if "json_config" in changed:
+        workspace.used_size = workspace.total_size = None  # those of another place
     if "is_active" in changed:
         workspace.archived = None if workspace.is_active else utcnow()
     session.flush()

@@ -7,10 +7,10 @@ import hashlib
 import threading
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
+from runtime_client import InProcess
 from sqlalchemy import select, update
 from world import AGENT, World
 
@@ -18,7 +18,7 @@ from scale_airflow.engine.connections import stored_connection
 from scale_airflow.errors import ScaleApiError
 from scale_airflow.execution.file_duties import DutyRequest, DutyResult, SweepQuestion
 from scale_airflow.execution.file_work import FileWork
-from scale_airflow.hooks.client import RuntimeClient, error_of
+from scale_airflow.hooks.client import RuntimeClient
 from scale_airflow.services.events import user_event
 from scale_airflow.services.file_moves import plan_moves
 from scale_airflow.services.queue import queue_job
@@ -26,21 +26,6 @@ from scale_airflow.store.models import FileDuty, Job, ScaleFile, utcnow
 
 API = "/scale/api"
 CONTENT = b"0123456789"
-
-
-class InProcess(RuntimeClient):
-    """A worker's client that speaks to the application without a socket."""
-
-    def __init__(self, client: httpx.Client, secret: str):
-        super().__init__("http://scale.example", secret)
-        self._over = client
-
-    def request(self, method: str, path: str, **options: Any) -> Any:
-        headers = {"Authorization": f"Bearer {self._token}"}
-        answer = self._over.request(method, f"{API}{path}", json=options.get("body"), headers=headers)
-        if not answer.is_success:
-            raise error_of(answer.status_code, answer.json(), method, path)
-        return answer.json()
 
 
 @pytest.fixture
