@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from airflow_hand import AirflowHand
 from sqlalchemy.orm import Session
 from world import World
 
@@ -18,3 +19,8 @@ def world(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     made = World(session)
     made.install(tmp_path)
     return made
+
+
+@pytest.fixture
+def hand(world: World) -> AirflowHand:
+    return AirflowHand(world.session)

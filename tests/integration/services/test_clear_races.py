@@ -4,65 +4,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import pytest
 from airflow_hand import AirflowHand
-from concurrency import at_once
-from sqlalchemy.orm import Session
+from concurrency import apart, at_once, no_errors
+from work import fail, queued
 from world import World
 
 from scale_airflow.services import claims
-from scale_airflow.services.events import user_event
 from scale_airflow.services.jobs import cancel_job
-from scale_airflow.services.queue import queue_job
 from scale_airflow.services.reconcile import reconcile, reconcile_outcomes
 from scale_airflow.services.requeue import requeue_jobs
 from scale_airflow.services.work_lists import JobFilter
 from scale_airflow.store.models import Job
-from scale_airflow.store.session import transaction
-
-
-@pytest.fixture
-def world(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setenv("AIRFLOW__SCALE__ALLOWED_ROOTS", str(tmp_path))
-    # However slow the machine is, the node counts as heard of.
-    monkeypatch.setenv("AIRFLOW__SCALE__AGENT_BEAT_INTERVAL", "600")
-    made = World(session)
-    made.install(tmp_path)
-    return made
 
 
 def cleared_jobs(world: World, hand: AirflowHand, count: int) -> list[Job]:
     """Jobs that failed, whose tasks a user has cleared and Airflow is about to run."""
     job_type = world.job_type("one", max_tries=1)
-    jobs = []
-    for _ in range(count):
-        document = {
-            "input_data": [{"name": "input", "file_id": world.source().id}],
-            "output_data": [{"name": "output", "workspace_id": world.workspace().id}],
-        }
-        event = user_event(world.session, "me")
-        jobs.append(queue_job(world.session, job_type=job_type, data=document, event=event))
-        world.session.commit()
+    jobs = [queued(world, job_type) for _ in range(count)]
     assert world.dispatch() == count
     for job in jobs:
-        order = world.claim(job).order
-        assert order is not None
-        assert world.fail(order, error="timeout").decision == "failed"
-        world.set_task_state(job, "failed")
+        fail(world, job)
         hand.user_clears([world.task(job)])
     hand.time_passes()
     return jobs
-
-
-def apart(action: Callable[[Session], Any]) -> Callable[[], Any]:
-    def run() -> Any:
-        with transaction() as session:
-            return action(session)
-
-    return run
 
 
 def settle(world: World, hand: AirflowHand) -> None:
@@ -70,10 +36,6 @@ def settle(world: World, hand: AirflowHand) -> None:
     for look in (reconcile, reconcile_outcomes):
         look(world.session)
         world.session.commit()
-
-
-def no_errors(results: list[Any]) -> None:
-    assert not [result for result in results if isinstance(result, Exception)], results
 
 
 def test_a_clear_that_worker_reconciler_and_requeue_follow_at_once_is_one_more_try(world: World) -> None:
