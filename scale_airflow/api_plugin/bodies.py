@@ -11,10 +11,10 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
-from scale_airflow.api_plugin.parameters import MAX_ID
 from scale_airflow.definitions.documents import load_json, nested
 from scale_airflow.definitions.faults import Faults, describe, nearest, pointer, quote
 from scale_airflow.errors import Fault, InvalidDocument, InvalidRequest
+from scale_airflow.services.lookup import MAX_ID
 
 _SMALL = 64 * 1024
 _MOST_TOLD = 20

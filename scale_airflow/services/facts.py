@@ -13,14 +13,20 @@ from scale_airflow.definitions.job_data import FileFacts, WorkspaceFacts
 from scale_airflow.definitions.job_interface import JobInterface
 from scale_airflow.definitions.recipe_definition import RecipeDefinition
 from scale_airflow.services.listing import among
-from scale_airflow.store.models import JobType, JobTypeRevision, RecipeTypeRevision, ScaleFile, Workspace
-
-_BIGGEST_ID = 2**63 - 1
+from scale_airflow.services.lookup import MAX_ID
+from scale_airflow.store.models import (
+    JobType,
+    JobTypeRevision,
+    RecipeType,
+    RecipeTypeRevision,
+    ScaleFile,
+    Workspace,
+)
 
 
 def file_facts(session: Session, ids: Iterable[int]) -> dict[int, FileFacts]:
     """Return what is known of the files with these ids; unknown and deleted ones are left out."""
-    known = [number for number in set(ids) if 0 < number <= _BIGGEST_ID]
+    known = [number for number in set(ids) if 0 < number <= MAX_ID]
     if not known:
         return {}
     rows = session.execute(
@@ -33,7 +39,7 @@ def file_facts(session: Session, ids: Iterable[int]) -> dict[int, FileFacts]:
 
 def workspace_facts(session: Session, ids: Iterable[int]) -> dict[int, WorkspaceFacts]:
     """Return what is known of the workspaces with these ids; unknown ones are left out."""
-    known = [number for number in set(ids) if 0 < number <= _BIGGEST_ID]
+    known = [number for number in set(ids) if 0 < number <= MAX_ID]
     if not known:
         return {}
     rows = session.execute(
@@ -71,25 +77,35 @@ def current_revision(session: Session, job_type: JobType) -> JobTypeRevision:
     ).scalar_one()
 
 
+def current_recipe_revision(session: Session, recipe_type: RecipeType) -> RecipeTypeRevision:
+    """Return the revision of a recipe type that is current now."""
+    return session.execute(
+        select(RecipeTypeRevision).where(
+            RecipeTypeRevision.recipe_type_id == recipe_type.id,
+            RecipeTypeRevision.revision_num == recipe_type.revision_num,
+        )
+    ).scalar_one()
+
+
 # Revisions never change, so what was parsed once holds for ever. The documents are small (kilobytes).
 @lru_cache(maxsize=4096)
-def _interface(revision_id: int, created: object, document: _Document) -> JobInterface:
+def _interface(revision_id: int, created: object, document: Uncompared) -> JobInterface:
     return JobInterface.parse(document.value)
 
 
 @lru_cache(maxsize=4096)
-def _definition(revision_id: int, created: object, document: _Document) -> RecipeDefinition:
+def _definition(revision_id: int, created: object, document: Uncompared) -> RecipeDefinition:
     return RecipeDefinition.parse(document.value)
 
 
-class _Document:
-    """Carries a document past the cache: the key is the revision, the document is not compared."""
+class Uncompared:
+    """Carries a document past a cache: the key is what it belongs to, the document is not compared."""
 
     def __init__(self, value: Mapping[str, object]):
         self.value = value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Document)
+        return isinstance(other, Uncompared)
 
     def __hash__(self) -> int:
         return 0
@@ -97,9 +113,9 @@ class _Document:
 
 def interface_of(revision: JobTypeRevision) -> JobInterface:
     """Return the parsed interface of a job type's revision."""
-    return _interface(revision.id, revision.created, _Document(revision.interface))
+    return _interface(revision.id, revision.created, Uncompared(revision.interface))
 
 
 def definition_of(revision: RecipeTypeRevision) -> RecipeDefinition:
     """Return the parsed definition of a recipe type's revision."""
-    return _definition(revision.id, revision.created, _Document(revision.definition))
+    return _definition(revision.id, revision.created, Uncompared(revision.definition))

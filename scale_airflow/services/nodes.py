@@ -14,10 +14,8 @@ from scale_airflow.execution.order import NodeAnswer, NodeBeat
 from scale_airflow.services.admission import is_online
 from scale_airflow.services.executions import lose_execution
 from scale_airflow.services.locks import lock_execution, try_lock_job
-from scale_airflow.services.lookup import lock_name
+from scale_airflow.services.lookup import MAX_ID, lock_name
 from scale_airflow.store.models import JobExecution, Node, utcnow
-
-_BIGGEST_ID = 2**63 - 1
 
 
 def beat(session: Session, report: NodeBeat, settings: Settings) -> NodeAnswer:
@@ -89,7 +87,7 @@ def _agents_node(session: Session, report: NodeBeat) -> Node | None:
 
 
 def _known(session: Session, ids: Iterable[int]) -> dict[int, JobExecution]:
-    wanted = [number for number in ids if 0 < number <= _BIGGEST_ID]
+    wanted = [number for number in ids if 0 < number <= MAX_ID]
     if not wanted:
         return {}
     found = session.scalars(select(JobExecution).where(JobExecution.id.in_(wanted)))

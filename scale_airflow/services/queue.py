@@ -125,7 +125,7 @@ def queue_recipe(
             f"Recipe type {recipe_type.name} {recipe_type.version} is archived: "
             "queue recipes of another version of it."
         )
-    revision = revision or _current_recipe_revision(session, recipe_type)
+    revision = revision or facts.current_recipe_revision(session, recipe_type)
     definition = facts.definition_of(revision)
     types = facts.job_types_of(session, definition)
     _require_runnable(definition, types)
@@ -346,15 +346,6 @@ def _require_runnable(
     problems += sorted(problem for problem in found if problem is not None)
     if problems:
         raise InvalidRequest(" ".join(problems))
-
-
-def _current_recipe_revision(session: Session, recipe_type: RecipeType) -> RecipeTypeRevision:
-    return session.execute(
-        select(RecipeTypeRevision).where(
-            RecipeTypeRevision.recipe_type_id == recipe_type.id,
-            RecipeTypeRevision.revision_num == recipe_type.revision_num,
-        )
-    ).scalar_one()
 
 
 def command_arguments(interface: JobInterface, data: Mapping[str, Any]) -> str:

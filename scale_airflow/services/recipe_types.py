@@ -13,6 +13,7 @@ from scale_airflow.definitions.faults import Faults, quote
 from scale_airflow.definitions.recipe_definition import RecipeDefinition
 from scale_airflow.definitions.recipe_type_document import RecipeTypeDocument
 from scale_airflow.errors import DocumentWarning, InvalidDocument
+from scale_airflow.services import facts
 from scale_airflow.services.interfaces import Interfaces
 from scale_airflow.services.lookup import by_id, lock_name
 from scale_airflow.services.publications import Publications
@@ -180,17 +181,7 @@ def ensure_recipe_type(
     except InvalidDocument as error:
         raise InvalidDocument(f"recipe of the DAG {dag_id}" if dag_id else error.kind, error.faults) from None
     publications.carry_out(session)
-    return current_revision(session, recipe_type)
-
-
-def current_revision(session: Session, recipe_type: RecipeType) -> RecipeTypeRevision:
-    """Return the revision of a recipe type that is current now."""
-    return session.scalars(
-        select(RecipeTypeRevision).where(
-            RecipeTypeRevision.recipe_type_id == recipe_type.id,
-            RecipeTypeRevision.revision_num == recipe_type.revision_num,
-        )
-    ).one()
+    return facts.current_recipe_revision(session, recipe_type)
 
 
 def _revisions(session: Session, recipe_type: RecipeType) -> Sequence[RecipeTypeRevision]:

@@ -147,7 +147,7 @@ def _workspace(session: Session, name: str) -> Workspace:
 
 def _parsed(rule: TriggerRule) -> IngestRule | ParseRule | None:
     try:
-        parsed = _parse(rule.id, rule.last_modified, rule.type, _Document(rule.configuration))
+        parsed = _parse(rule.id, rule.last_modified, rule.type, facts.Uncompared(rule.configuration))
     except InvalidDocument as error:
         log.error("Trigger rule %s is ignored: %s", rule.id, error)
         return None
@@ -156,20 +156,7 @@ def _parsed(rule: TriggerRule) -> IngestRule | ParseRule | None:
 
 # An edited rule has a new moment of change, so it is parsed anew.
 @lru_cache(maxsize=4096)
-def _parse(rule_id: int, changed: datetime, kind: str, document: _Document) -> IngestRule | ParseRule:
+def _parse(rule_id: int, changed: datetime, kind: str, document: facts.Uncompared) -> IngestRule | ParseRule:
     parsed = parse_rule(kind, document.value)
     assert isinstance(parsed, (IngestRule, ParseRule))
     return parsed
-
-
-class _Document:
-    """Carries a document past the cache: the key is the rule and its moment, the document is not compared."""
-
-    def __init__(self, value: Mapping[str, Any]):
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Document)
-
-    def __hash__(self) -> int:
-        return 0

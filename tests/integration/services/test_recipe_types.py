@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from scale_airflow.compiler import names
 from scale_airflow.errors import InvalidDocument, NotFound
-from scale_airflow.services import installation, job_types, recipe_types, workspaces
+from scale_airflow.services import facts, installation, job_types, recipe_types, workspaces
 from scale_airflow.store.models import RecipeType, RecipeTypeJobType, RecipeTypeRevision
 
 from .documents import definition, interface, job_type, recipe_type, rule, workspace
@@ -47,7 +47,7 @@ def test_create(installed: Session) -> None:
     assert used(installed, made) == ["my-job"]
     assert made.trigger_rule is not None
     assert (made.trigger_rule.type, made.trigger_rule.name) == ("INGEST", "my-recipe")
-    revision = recipe_types.current_revision(installed, made)
+    revision = facts.current_recipe_revision(installed, made)
     assert revision.dag_id == names.recipe_dag_id("my-recipe", "1.0", 1)
     assert revision.definition == definition(("my-job", "1.0"))
     with pytest.raises(InvalidDocument, match="already"):

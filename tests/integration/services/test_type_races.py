@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from scale_airflow.definitions.recipe_definition import RecipeDefinition
 from scale_airflow.errors import InvalidDocument
-from scale_airflow.services import installation, job_types, recipe_types, transfer, workspaces
+from scale_airflow.services import facts, installation, job_types, recipe_types, transfer, workspaces
 from scale_airflow.services.interfaces import Interfaces
 from scale_airflow.services.publications import Publications
 from scale_airflow.store.models import JobTypeRevision, RecipeType, RecipeTypeRevision
@@ -87,7 +87,7 @@ def test_revisions_have_no_gaps() -> None:
         assert revisions == list(range(1, 10))
         row = session.get(RecipeType, number)
         assert row is not None
-        current = recipe_types.current_revision(session, row)
+        current = facts.current_recipe_revision(session, row)
         assert current.revision_num == 9
         assert current.definition == row.definition
 
