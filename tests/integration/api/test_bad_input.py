@@ -11,9 +11,11 @@ import httpx
 import pytest
 from fastapi import APIRouter
 from sqlalchemy import text
+from world import World
 
 from scale_airflow.api_plugin.app import include
 from scale_airflow.api_plugin.replies import Reply
+from scale_airflow.engine.connections import stored_connection
 from scale_airflow.errors import EngineError
 from scale_airflow.store.session import transaction
 
@@ -120,6 +122,12 @@ def test_paths(client: httpx.Client, database: str, op: dict[str, str], path: st
         ("order=" + "x" * 10_000, 400),
         ("status=queued", 400),
         ("page=1%00", 400),
+        ("page=1000000000", 400),
+        ("page=-1", 400),
+        ("page=NaN", 400),
+        ("page_size=1e3", 400),
+        ("job_id=NaN", 400),
+        ("&".join(["x=1"] * 10_000), 400),
         ("&&&=&=", 200),
         ("page", 200),
     ],
@@ -161,6 +169,104 @@ def test_wrong_parameters_do_not_hide_a_wrong_body(
     answer = client.post(f"{API}{path}?page=0", json={"job_ids": ["x"], "more": 1}, headers=op)
     assert answer.status_code == 400, answer.text
     assert [each["path"] for each in answer.json()["errors"]] == ["page", "/job_ids/0", "/more"]
+
+
+PATTERNS = [
+    ("(a+)+$", 200),  # runs in linear time, whatever name it meets
+    ("(a|a)*b" * 30, 200),
+    ("((((a{100}){100}){100}){100})", 400),
+    ("(?:" * 2000 + "a" + ")" * 2000, 400),
+    (r"(a+)\1", 400),
+    ("(?=a)*b", 400),
+    ("[", 400),
+    ("a" * 100_000, 400),
+]
+
+
+def test_patterns_that_explode(client: httpx.Client, database: str, op: dict[str, str]) -> None:
+    workspace = {"name": "rs", "json_config": {"version": "1.0", "broker": {"type": "nfs", "mount": "h:/x"}}}
+    assert client.post(f"{API}/workspaces/", json=workspace, headers=op).status_code == 201
+    for pattern, status in PATTERNS:
+        rule = {"filename_regex": pattern, "workspace_path": "my/path", "workspace_name": "rs"}
+        watched = {"version": "1.0", "mount": "host:/x", "transfer_suffix": "_tmp", "files_to_ingest": [rule]}
+        body = {"name": "inbox", "configuration": watched}
+        answer = client.post(f"{API}/strikes/validation/", json=body, headers=op)
+        assert answer.status_code == status, (pattern[:100], answer.text)
+        if status == 400:
+            places = {fault["path"] for fault in answer.json()["errors"]}
+            assert places == {"/configuration/files_to_ingest/0/filename_regex"}
+            assert len(answer.text) < 10_000
+
+
+def test_no_encoding_is_unpacked(client: httpx.Client, database: str, op: dict[str, str]) -> None:
+    for path in (POST, f"{API}/configuration/upload/", f"{API}/runtime/claim/"):
+        for encoding in ("gzip", "deflate", "br", "zstd", "identity, gzip", "x-gzip"):
+            headers = {**op, "Content-Encoding": encoding}
+            assert client.post(path, content=b"x", headers=headers).status_code == 415
+
+
+UPLOADS = [
+    b"",
+    b"[" * 100_000,
+    b'{"version": NaN}',
+    rb'{"version": "\ud800"}',
+    rb'{"version": "\u0000"}',
+    gzip.compress(b" " * (1 << 22)),
+    b"\xff\xfe\x00",
+]
+
+
+def test_uploads(client: httpx.Client, database: str, op: dict[str, str]) -> None:
+    path = f"{API}/configuration/upload/"
+    for content in UPLOADS:
+        answer = client.post(path, files={"import": ("export.json", content)}, headers=op)
+        assert answer.status_code == 400, (content[:100], answer.text)
+        answer = client.post(path, content=content, headers={**op, "X-File-Name": "export.json"})
+        assert answer.status_code == 400, (content[:100], answer.text)
+
+
+FORMS = [
+    b"",
+    b"--x",
+    b"--x\r\n",
+    b"--x\r\nContent-Disposition: nonsense\r\n\r\n{}\r\n--x--\r\n",
+    b"--x\r\n" + b"A: b\r\n" * 5000 + b"\r\n{}\r\n--x--\r\n",
+    b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n' * 2000 + b"--x--\r\n",
+]
+
+
+def test_broken_forms(client: httpx.Client, database: str, op: dict[str, str]) -> None:
+    for form in FORMS:
+        for kind in ("multipart/form-data; boundary=x", "multipart/form-data"):
+            headers = {**op, "Content-Type": kind}
+            answer = client.post(f"{API}/configuration/upload/", content=form, headers=headers)
+            assert answer.status_code == 400, (form[:100], kind, answer.text)
+            assert answer.json()["detail"]
+
+
+MESSAGES = [
+    b"",
+    b"null",
+    b"[]",
+    b'{"dag_id": NaN}',
+    b'{"try_number": ' + b"9" * 30 + b"}",
+    rb'{"dag_id": "\ud800"}',
+    rb'{"dag_id": "\u0000"}',
+    b'{"definition": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+    b"\xff",
+]
+
+
+def test_workers_send_nonsense(client: httpx.Client, world: World) -> None:
+    connection = stored_connection(world.session, "scale_default")
+    assert connection is not None
+    world.session.commit()
+    secret = {"Authorization": f"Bearer {connection.secret}"}
+    for path in ("claim/", "reserve/", "nodes/beat/"):
+        for body in MESSAGES:
+            answer = client.post(f"{API}/runtime/{path}", content=body, headers=secret)
+            assert answer.status_code == 400, (path, body[:100], answer.text)
+            assert answer.json()["detail"]
 
 
 def test_methods(client: httpx.Client, database: str, op: dict[str, str]) -> None:
