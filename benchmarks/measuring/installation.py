@@ -127,7 +127,7 @@ def running_installation(
     :param scale: options of ``[scale]``.
     :param options: further environment variables (``AIRFLOW__…``).
     """
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, end_by_signal)
     root = Path(tempfile.mkdtemp(prefix="scale-bench-"))
     root.chmod(0o711)
     port = next(port for port in iter(lambda: random.randrange(20_000, 32_000), None) if is_free(port))
@@ -164,7 +164,7 @@ def wait_for(look: Callable[[], T], what: str, *, pause: float = 0.05, patience:
     return found
 
 
-def _end(*_: object) -> None:
+def end_by_signal(*_: object) -> None:
     """Leave by way of what cleans up: nothing of the installation outlives the benchmark."""
     sys.exit(128 + signal.SIGTERM)
 
