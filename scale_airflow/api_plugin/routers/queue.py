@@ -17,6 +17,7 @@ from scale_airflow.api_plugin.bodies import (
     field_faults,
     object_of,
     refuse,
+    require_object,
     standing_in,
 )
 from scale_airflow.api_plugin.job_filters import filter_fields, listed, meant_by, read_filter
@@ -26,10 +27,10 @@ from scale_airflow.api_plugin.replies import Reply, created
 from scale_airflow.api_plugin.schemas import body_of
 from scale_airflow.api_plugin.views import work
 from scale_airflow.api_plugin.views.moments import moment
-from scale_airflow.definitions.faults import Faults, describe
+from scale_airflow.definitions.documents import nested
+from scale_airflow.definitions.faults import describe
 from scale_airflow.definitions.job_data import JobData
 from scale_airflow.definitions.recipe_data import RecipeData
-from scale_airflow.errors import Fault, InvalidRequest
 from scale_airflow.services import audit, bulk_queue, queue, requeue, work_details
 from scale_airflow.services.bulk_queue import Wanted
 from scale_airflow.services.lookup import by_id
@@ -51,6 +52,7 @@ _JOB = {
         },
     ),
 }
+_NEW_JOBS = {"jobs": Field("array", required=True)}
 _JOBS = body_of(
     {
         "type": "object",
@@ -151,7 +153,7 @@ def queue_new_jobs(
     Each entry of `jobs` is what `/queue/new-job/` takes. The answer names the jobs, and their executions, in
     the order of the request. All come of one trigger event.
     """
-    wanted = _wanted_jobs(check_fields(body, {"jobs": Field("array", required=True)})["jobs"])
+    wanted = _wanted_jobs(body)
     with transaction(point="api.queue_new_jobs") as session, standing_in("jobs"):
         made = bulk_queue.queue_jobs(session, wanted, queue.user_event(session, caller.username))
         numbers = [each.job_id for each in made]
@@ -160,21 +162,36 @@ def queue_new_jobs(
         return Reply({"count": len(shown), "results": shown}, status_code=201)
 
 
-def _wanted_jobs(entries: list[Any]) -> list[Wanted]:
-    if not 1 <= len(entries) <= bulk_queue.MOST_JOBS:
+def _wanted_jobs(body: object) -> list[Wanted]:
+    """Read which jobs are to be queued.
+
+    :raises InvalidRequest: with every fault of the fields, and then also of the job data.
+    """
+    given = require_object(body)
+    faults = field_faults(given, _NEW_JOBS)
+    entries = given.get("jobs")
+    entries = entries if isinstance(entries, list) else []
+    if not faults and not 1 <= len(entries) <= bulk_queue.MOST_JOBS:
         message = f"From 1 to {bulk_queue.MOST_JOBS} jobs can be queued at once; there are {len(entries)}."
-        raise InvalidRequest(message, [Fault("/jobs", message)])
-    faults = Faults()
+        faults.add("/jobs", "", message)
+    if len(entries) > bulk_queue.MOST_JOBS:
+        entries = []  # they are not looked at
+    sound = []
     for index, entry in enumerate(entries):
         place = f"/jobs/{index}"
         if not isinstance(entry, dict):
             faults.add(place, "", f"A job must be an object, but this is {describe(entry)}.")
         elif found := field_faults(entry, _JOB):
             faults.extend(found.found, place)
+        else:
+            sound.append((f"{place}/job_data", Wanted(entry["job_type_id"], entry.get("job_data", {}))))
         if faults.are_enough:
             break
-    refuse(faults, {"jobs": entries})
-    return [Wanted(entry["job_type_id"], entry.get("job_data", {})) for entry in entries]
+    if faults:
+        for place, wanted in sound:
+            nested(JobData.parse, wanted.data, place, faults)
+    refuse(faults, given)
+    return [wanted for _, wanted in sound]
 
 
 @router.post(

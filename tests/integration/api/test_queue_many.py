@@ -135,6 +135,13 @@ def test_one_that_is_wrong_keeps_all_from_being_queued(
         "/jobs/4/job_type_id",
         "/jobs/4/job_data",
     ]
+    several = [{"job_type_id": "x"}, {**good, "job_data": {"output_data": {}}}, good]
+    answer = client.post(NEW, json={"jobs": several, "more": 1}, headers=op)
+    assert [each["path"] for each in answer.json()["errors"]] == [
+        "/jobs/0/job_type_id",
+        "/jobs/1/job_data/output_data",
+        "/more",
+    ]
     for body in ({}, [], {"jobs": {}}, {"jobs": []}, {"jobs": [good], "more": 1}):
         answer = client.post(NEW, json=body, headers=op)
         assert answer.status_code == 400, (body, answer.text)
