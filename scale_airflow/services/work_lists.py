@@ -299,6 +299,7 @@ def list_job_updates(session: Session, wanted: JobFilter, window: Window) -> Fou
         fields=JOB_FIELDS,
         default=("last_status_change",),
         options=JOB_FORM,
+        total=_tallied(wanted, window),
     )
     files = _input_files(session, [job.id for job in found.items])
     return Found(found.count, [JobUpdate(job, files.get(job.id, ())) for job in found.items])
@@ -335,6 +336,7 @@ def list_jobs_with_executions(session: Session, wanted: JobFilter, window: Windo
         fields=JOB_WITH_EXECUTION_FIELDS,
         default=("last_modified",),
         options=(*JOB_FORM, selectinload(Job.latest_execution).options(*EXECUTION_OF_JOB_FORM)),
+        total=_tallied(wanted, window),
     )
 
 

@@ -64,7 +64,9 @@ def jobs(world: World) -> list[int]:
 def shown(client: httpx.Client, path: str, login: dict[str, str]) -> list[Any]:
     answer = client.get(f"{API}{path}", headers=login)
     assert answer.status_code == 200, answer.text
-    return list(answer.json()["results"])
+    found = list(answer.json()["results"])
+    assert answer.json()["count"] == (4 if "page_size=" in path else len(found))
+    return found
 
 
 def test_updates_show_the_input_files(client: httpx.Client, jobs: list[int], viewer: dict[str, str]) -> None:
