@@ -9,9 +9,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from tests.crash.asked import LONG, SHORT
 from tests.crash.report import write
 from tests.crash.run import crash_run
-from tests.crash.workload import LONG, SHORT
 
 
 def main() -> int:
@@ -21,6 +21,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="chosen and told if not given")
     parser.add_argument("--short", action="store_true", help="few jobs and files")
     parser.add_argument("--without-docker", action="store_true")
+    parser.add_argument(
+        "--every-point", action="store_true", help="fail unless something was killed at each named point"
+    )
     parser.add_argument("--report", type=Path, default=None, help="folder of the report")
     parser.add_argument("--longest", type=float, default=3600.0, help="seconds of killing, at most")
     parser.add_argument("--patience", type=float, default=900.0, help="seconds to settle, at most")
@@ -32,8 +35,8 @@ def main() -> int:
         given.kills,
         SHORT if given.short else LONG,
         docker=not given.without_docker,
-        # Two, so that there is nearly always one that can be killed while it is at something.
-        api_servers=1 if given.short else 2,
+        # Several, so that there is nearly always one that can be killed while it is at something.
+        api_servers=1 if given.short else 4,
         longest=given.longest,
         patience=given.patience,
         tell=lambda text: print(text, flush=True),
@@ -41,7 +44,10 @@ def main() -> int:
     path = write(outcome, given.report or outcome.folder / "report")
     print(path.read_text())
     print(f"The report is {path}.")
-    if outcome.wrong:
+    is_missing = given.every_point and bool(outcome.missed)
+    if is_missing:
+        print(f"{len(outcome.missed)} points were not hit.")
+    if outcome.wrong or is_missing:
         short = " --short" if given.short else ""
         print(f"The seed is {seed}. Again: python -m tests.crash --kills {given.kills} --seed {seed}{short}")
         print(f"The run's folder, with all logs, is {outcome.folder}.")

@@ -25,6 +25,17 @@ STRIKES = {"crash-east": "east", "crash-west": "west"}
 SUFFIX = "_tmp"
 TAG = "parsed"
 
+SOURCES = ("raw", "far-raw")
+PRODUCTS = ("products", "far-products")
+"""Workspaces of source files and of products; the far ones, on another file system, in long runs alone."""
+
+BROKEN = "broken"
+"""A workspace in which nothing can be stored until :data:`BLOCK` is taken away from its directory."""
+BLOCK = "jobs"
+
+LATE_TRIES = 2
+CLOCK_WORD = "tick"
+
 #: NAME OUTPUT_DIRECTORY WORD [FILE...]: writes what the files say, then the word.
 PROGRAM = r"""#!/bin/sh
 name=$1; out=$2; word=$3; shift 3
@@ -32,7 +43,8 @@ echo "begins $word"
 sleep 0.3
 case $name in
     crash-fails) echo "told to fail" >&2; exit 3 ;;
-    crash-slow) sleep 8 ;;
+    crash-slow|crash-slow-box) sleep 8 ;;
+    crash-late) sleep 60 ;;
 esac
 : > "$out/said.txt"
 for file in "$@"; do cat "$file" >> "$out/said.txt"; done
@@ -41,25 +53,42 @@ parsed=
 if [ "$name" = crash-parse ]; then
     parsed=',"parse_results":[{"filename":"'${1##*/}'","data_types":["parsed"],"new_workspace_path":"parsed"}]'
 fi
+second=
+if [ "$name" = crash-halfway ]; then
+    cp "$out/said.txt" "$out/again.txt"
+    second=',{"name":"second","file":{"path":"again.txt"}}'
+fi
 cat > "$out/results_manifest.json" <<END
-{"version":"1.1","output_data":[{"name":"result","file":{"path":"said.txt"}}]$parsed}
+{"version":"1.1","output_data":[{"name":"result","file":{"path":"said.txt"}}$second]$parsed}
 END
 echo "ends $word" >&2
 """
 
 
-def setup(folder: Path, docker: bool) -> Path:
-    """Write the set-up document with all that it names, and the program; return its path."""
+def setup(folder: Path, docker: bool, is_long: bool = False) -> Path:
+    """Write the set-up document with all that it names, and the program; return its path.
+
+    :param is_long: with what only long runs need, so that every crash point is passed.
+    """
     folder.mkdir()
     program = folder / "work.sh"
     program.write_text(PROGRAM)
     program.chmod(0o755)
-    (folder / "configuration.json").write_text(json.dumps(_configuration(program, docker), indent=1))
+    configuration = _configuration(program, docker)
+    strikes = [_strike(name, watched) for name, watched in STRIKES.items()]
+    workspaces = ["raw", "products"]
+    if is_long:
+        configuration["job_types"] += _more_job_types(program, docker)
+        workspaces = [*SOURCES, *PRODUCTS, BROKEN]
+        for strike in strikes:
+            far = _ingest_rule("img", SOURCES[1])
+            strike["configuration"]["files_to_ingest"].append(far)
+    (folder / "configuration.json").write_text(json.dumps(configuration, indent=1))
     document = {
         "version": "1.0",
-        "workspaces": [_workspace("raw"), _workspace("products")],
+        "workspaces": [_workspace(name) for name in workspaces],
         "configuration": "configuration.json",
-        "strikes": [_strike(name, watched) for name, watched in STRIKES.items()],
+        "strikes": strikes,
     }
     path = folder / "setup.json"
     path.write_text(json.dumps(document, indent=1))
@@ -72,14 +101,6 @@ def _workspace(name: str) -> dict[str, Any]:
 
 
 def _strike(name: str, watched: str) -> dict[str, Any]:
-    def rule(extension: str) -> dict[str, Any]:
-        return {
-            "filename_regex": rf".*\.{extension}$",
-            "data_types": ["crash"],
-            "workspace_path": f"crash/{extension}",
-            "workspace_name": "raw",
-        }
-
     return {
         "name": name,
         "title": name,
@@ -87,8 +108,17 @@ def _strike(name: str, watched: str) -> dict[str, Any]:
             "version": "1.0",
             "mount": f"crash:/{watched}",
             "transfer_suffix": SUFFIX,
-            "files_to_ingest": [rule("dat"), rule("csv")],
+            "files_to_ingest": [_ingest_rule("dat"), _ingest_rule("csv")],
         },
+    }
+
+
+def _ingest_rule(extension: str, workspace: str = "raw") -> dict[str, Any]:
+    return {
+        "filename_regex": rf".*\.{extension}$",
+        "data_types": ["crash"],
+        "workspace_path": f"crash/{extension}",
+        "workspace_name": workspace,
     }
 
 
@@ -128,6 +158,42 @@ def _configuration(program: Path, docker: bool) -> dict[str, Any]:
         "errors": [error],
         "job_types": [*plain, boxed],
         "recipe_types": [chain(), scene()],
+    }
+
+
+def _more_job_types(program: Path, docker: bool) -> list[dict[str, Any]]:
+    """Return those of jobs that the clock starts, that take too long, or whose results can't be stored."""
+    word = {"word": "property"}
+    at = Path(PROGRAM_IN_IMAGE) if docker else program
+    boxed = [job_type("crash-late", at, word), job_type("crash-slow-box", at, word)]
+    boxed[0].update({"timeout": 6, "max_tries": LATE_TRIES})
+    for each in boxed:
+        each.update({"uses_docker": docker, "docker_image": IMAGE if docker else None})
+    clock = job_type("crash-clock", program, word)
+    clock["trigger_rule"] = clock_rule(is_active=True)
+    halfway = job_type("crash-halfway", program, word)
+    halfway["max_tries"] = 1
+    halfway["interface"]["output_data"].append({"name": "second", "type": "file", "media_type": "text/plain"})
+    for each in (*boxed, halfway):
+        each["priority"] = 10  # somebody waits for what they lead to
+    return [*boxed, clock, halfway]
+
+
+def clock_rule(*, is_active: bool) -> dict[str, Any]:
+    """Return the rule that starts a job every minute."""
+    return {
+        "type": "CLOCK",
+        "name": "crash-clock",
+        "is_active": is_active,
+        "configuration": {
+            "version": "1.0",
+            "event_type": "CRASH_CLOCK",
+            "schedule": "PT1M",
+            "data": {
+                "input_data": [{"name": "word", "value": CLOCK_WORD}],
+                "workspace_name": PRODUCTS[1],
+            },
+        },
     }
 
 

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
-import random
-import signal
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,12 +23,12 @@ import psycopg2
 import requests
 
 from demo import processes
-from demo.errors import DemoError
-from demo.installation import CHECKOUT, Installation
-from demo.instances import is_free
+from demo.database import _SOCKET
+from demo.installation import Installation
 from scale_airflow import crash_points
 from tests.crash import documents
-from tests.docker_engine import Engine, busybox_tar, docker_engine
+from tests.crash.machine import free_port, make_image, members
+from tests.docker_engine import Engine, docker_engine
 
 _AIRFLOW = [sys.executable, "-m", "airflow"]
 SERVICES = {
@@ -56,7 +56,12 @@ _SCALE = {
     "node_lost_timeout": "30",
     "reconcile_interval": "2",
 }
+AT_START = ("agent.id.before", "agent.id.after")
+"""Crash points that are passed once, when an installation is new; armed before it starts."""
+
+_SHARED_MEMORY = Path("/dev/shm")
 _LOOK = 0.1
+_PAUSE_OF_QUESTIONS = 0.5
 _IDLE_LOOK = 5.0
 
 
@@ -77,17 +82,29 @@ class CrashInstallation:
     :param root: a new folder; everything of the run lies there.
     :param engine: a Docker engine of our own, if there is one.
     :param api_servers: how many processes serve the API.
+    :param is_long: with what only long runs need.
     """
 
-    def __init__(self, root: Path, port: int, engine: Engine | None, api_servers: int = 1):
+    def __init__(
+        self, root: Path, port: int, engine: Engine | None, api_servers: int = 1, *, is_long: bool = False
+    ):
         self.root = root
         self.engine = engine
         self.api_servers = api_servers
+        self.is_long = is_long
+        self.far: Path | None = None
         self.installation = Installation(root / "i", port)
         self.points = root / "points"
         self.services = {name: Service(name, command) for name, command in SERVICES.items()}
+        if self.is_forking:
+            self.services["api-server"].command = [
+                sys.executable,
+                str(Path(__file__).with_name("api_server.py")),
+            ]
         self.engine_lock = threading.Lock()
         self._has_served = 0
+        self._has_answered = False
+        self._next_question = 0.0
         self._session = requests.Session()
         self._session.trust_env = False
         self._stopping = threading.Event()
@@ -104,39 +121,92 @@ class CrashInstallation:
         """The folder of scratch folders."""
         return self.installation.folder / "work"
 
+    @property
+    def has_far(self) -> bool:
+        """Whether there is another file system, so that files have to be copied to it."""
+        return self.far is not None and self.far.stat().st_dev != self.data.stat().st_dev
+
+    def workspace(self, name: str) -> Path:
+        """Return the directory of a workspace."""
+        return self.far / name if self.far is not None and name.startswith("far-") else self.data / name
+
+    def strike_folder(self, name: str) -> Path:
+        """Return the directory of a Strike process."""
+        return self.data / documents.STRIKES[name]
+
+    def workspaces(self) -> list[Path]:
+        """Return the directories of all workspaces in which files are kept."""
+        names = (*documents.SOURCES, *documents.PRODUCTS) if self.is_long else ("raw", "products")
+        return [self.workspace(name) for name in names]
+
+    def _make_folders(self) -> dict[str, Path]:
+        """Make the directories of workspaces and Strike processes; return them by name."""
+        folders = {name: self.data / name for name in (*documents.STRIKES.values(), "staging")}
+        if self.is_long:
+            self.far = self._another_file_system()
+            for name in (documents.SOURCES[1], documents.PRODUCTS[1], documents.BROKEN):
+                folders[name] = self.workspace(name)
+        for folder in folders.values():
+            folder.mkdir()
+        if self.is_long:
+            (folders[documents.BROKEN] / documents.BLOCK).write_text("No directory can be made here.")
+        return {**folders, "raw": self.data / "raw", "products": self.data / "products"}
+
+    def _another_file_system(self) -> Path:
+        """Return a new folder on another file system; on the same one if there is no other."""
+        parent = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else self.root
+        folder = Path(tempfile.mkdtemp(prefix="scale-crash-", dir=parent))
+        folder.chmod(0o711)
+        return folder
+
     def prepare(self) -> None:
         """Make database, tables, users and documents."""
         for name in (crash_points.ARMED, crash_points.PASSED):
             (self.points / name).mkdir(parents=True)
         self.installation.claim()
-        for name in (*documents.STRIKES.values(), "staging"):
-            (self.data / name).mkdir()
-        folders = ("raw", "products", *documents.STRIKES.values())
+        folders = self._make_folders()
         scale = {
             **_SCALE,
             "backend": "process" if self.engine is None else "docker",
             "docker_url": "" if self.engine is None else self.engine.url,
-            "mounts": json.dumps({f"crash:/{name}": str(self.data / name) for name in folders}),
+            "mounts": json.dumps({f"crash:/{name}": str(folder) for name, folder in folders.items()}),
         }
+        if self.far is not None:
+            scale["allowed_roots"] = f"{self.data}{os.pathsep}{self.far}"
         if self.engine is not None:
-            _make_image(self.engine)
-        setup = documents.setup(self.root / "documents", self.engine is not None)
+            make_image(self.engine)
+        setup = documents.setup(self.root / "documents", self.engine is not None, self.is_long)
         options = {
             **_OPTIONS,
             "AIRFLOW__API__WORKERS": str(self.api_servers),
             crash_points.VARIABLE: str(self.points),
         }
+        if self.is_forking:
+            options["AIRFLOW__API__SERVER_TYPE"] = "gunicorn"
+            # A task that met a server that is away for seconds must not wait for a minute.
+            options["AIRFLOW__WORKERS__EXECUTION_API_RETRIES"] = "12"
+            options["AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX"] = "5"
+            # Its control socket would lie in the user's home, one for all runs.
+            options["GUNICORN_CMD_ARGS"] = "--no-control-socket"
         self.installation.prepare(setup, scale=scale, options=options, tell=lambda _: None)
         # What was committed must outlive a kill of the server, as it would on any real one.
         with self.database() as cursor:
             cursor.execute("ALTER SYSTEM SET synchronous_commit = on")
             cursor.execute("SELECT pg_reload_conf()")
 
+    @property
+    def is_forking(self) -> bool:
+        """Whether the API server's processes are forked from one that has loaded all, and quick to start."""
+        return self.is_long and importlib.util.find_spec("gunicorn") is not None
+
     def start(self, patience: float = 180) -> None:
         """Start everything and wait until all answers.
 
         :raises RuntimeError: naming what does not.
         """
+        if self.is_long:
+            for name in AT_START:
+                (self.points / crash_points.ARMED / name).touch()
         for service in self.services.values():
             self._start(service)
         self._keep(self._keep_services)
@@ -162,11 +232,16 @@ class CrashInstallation:
         return True
 
     def _serves(self) -> bool:
-        url = f"{self.installation.url}/scale/api/version/"
-        try:
-            return bool(self._session.get(url, timeout=2).content)
-        except requests.RequestException:
-            return False
+        """Say whether the API server answers; asked seldom, for it has other work to do."""
+        now = time.monotonic()
+        if now > self._next_question:
+            url = f"{self.installation.url}/scale/api/version/"
+            try:
+                self._has_answered = bool(self._session.get(url, timeout=2).content)
+            except requests.RequestException:
+                self._has_answered = False
+            self._next_question = time.monotonic() + _PAUSE_OF_QUESTIONS
+        return self._has_answered
 
     def hasten_file_duties(self) -> None:
         """Let the time pass after which files are removed, and looked for once more."""
@@ -231,7 +306,7 @@ class CrashInstallation:
         for service in self.services.values():
             if service.process is not None and service.process.poll() is not None:
                 self._start(service)
-        if self.api_servers > 1:
+        if self.api_servers > 1 and not self.is_forking:
             self._end_api_server_without_children()
 
     def _end_api_server_without_children(self) -> None:
@@ -259,10 +334,23 @@ class CrashInstallation:
         ]
 
     def _keep_database(self) -> None:
-        server = self.installation.database._server()
-        if server is None or server.status() == psutil.STATUS_ZOMBIE:
-            with suppress(DemoError):  # the one that was killed still holds the lock: once more
-                self.installation.database.start()
+        # The processes of one that was killed end by themselves; until then its memory and locks are theirs.
+        if self.installation.database._server() is None and not self._database_lives():
+            self.installation.database.start()
+
+    def _database_lives(self) -> bool:
+        """Say whether a process of the database server is left; one that is only not reaped yet is gone."""
+        database = self.installation.database
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                if process.name() == "postgres" and process.cwd() == str(database.data):
+                    return True
+        # PostgreSQL takes a process that was not reaped yet for a server that holds the socket.
+        with suppress(OSError, ValueError, IndexError, psutil.NoSuchProcess):
+            lock = database.socket_folder / f"{_SOCKET}.lock"
+            if psutil.Process(int(lock.read_text().split()[0])).status() == psutil.STATUS_ZOMBIE:
+                lock.unlink()
+        return False
 
     def _keep_engine(self) -> None:
         assert self.engine is not None
@@ -293,40 +381,9 @@ class CrashInstallation:
         return found
 
 
-def members(session: int) -> list[psutil.Process]:
-    """Return the living processes of a session."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
-
-
-def _make_image(engine: Engine) -> None:
-    import io
-    import tarfile
-
-    program = documents.PROGRAM.encode()
-    buffer = io.BytesIO(busybox_tar())
-    with tarfile.open(fileobj=buffer, mode="a") as tar:
-        entry = tarfile.TarInfo(documents.PROGRAM_IN_IMAGE.lstrip("/"))
-        entry.mode, entry.size = 0o755, len(program)
-        tar.addfile(entry, io.BytesIO(program))
-    client = engine.client()
-    repository, _, tag = documents.IMAGE.partition(":")
-    client.import_image_from_data(buffer.getvalue(), repository=repository, tag=tag)
-    client.close()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on, below those that the system gives to outgoing connections."""
-    return next(port for port in iter(lambda: random.randrange(20_000, 32_000), None) if is_free(port))
-
-
 @contextmanager
 def crash_installation(
-    root: Path, *, docker: bool = True, api_servers: int = 1
+    root: Path, *, docker: bool = True, api_servers: int = 1, is_long: bool = False
 ) -> Iterator[CrashInstallation]:
     """Give a running installation below ``root``; end everything afterwards, but leave the folder."""
     with ExitStack() as stack:
@@ -335,29 +392,12 @@ def crash_installation(
             # Containers outlive a kill of their engine, as they do where an administrator wants that.
             with suppress(RuntimeError):
                 engine = stack.enter_context(docker_engine(live_restore=True))
-        made = CrashInstallation(root, free_port(), engine, api_servers)
+        made = CrashInstallation(root, free_port(), engine, api_servers, is_long=is_long)
         try:
             made.prepare()
             made.start()
             yield made
         finally:
             made.stop()
-
-
-def signal_quietly(pid: int, number: int = signal.SIGKILL) -> bool:
-    """Send a signal; tell whether there was somebody to take it."""
-    try:
-        os.kill(pid, number)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
-
-
-def new_folder() -> Path:
-    """Return a new folder for a run, with a short path, that PostgreSQL's user can get to."""
-    folder = Path(tempfile.mkdtemp(prefix="scale-crash-"))
-    folder.chmod(0o711)
-    return folder
-
-
-__all__ = ["CHECKOUT", "CrashInstallation", "crash_installation", "members", "new_folder", "signal_quietly"]
+            if made.far is not None:
+                shutil.rmtree(made.far, ignore_errors=True)

@@ -19,8 +19,8 @@ import psutil
 from scale_airflow.execution.processes import process_executions
 from scale_airflow.execution.staging import FOLDER
 from tests.crash import documents
+from tests.crash.asked import Asked, Drop
 from tests.crash.installation import CrashInstallation
-from tests.crash.workload import Asked, Drop
 
 _SHOWN = 20
 
@@ -97,11 +97,7 @@ class World:
 
     def path(self, file: dict[str, Any]) -> Path:
         """Return where a file of a workspace lies."""
-        return self.system.data / str(file["workspace"]) / str(file["file_path"])
-
-    def strike_folder(self, name: str) -> Path:
-        """Return the directory of a Strike process."""
-        return self.system.data / documents.STRIKES[name]
+        return self.system.workspace(str(file["workspace"])) / str(file["file_path"])
 
     def drops_by_content(self) -> dict[tuple[str, str], list[Drop]]:
         """Return the drops that a rule takes, by name and checksum."""
@@ -113,14 +109,17 @@ class World:
 
 
 Check = Callable[[World], Iterator[str | int]]
-CHECKS: list[tuple[str, Check]] = []
+CHECKS: list[tuple[str, Check, bool]] = []
 
 
-def invariant(title: str) -> Callable[[Check], Check]:
-    """Let a function be a check: it yields a number for what it looks at, and a text for what is wrong."""
+def invariant(title: str, *, is_long: bool = False) -> Callable[[Check], Check]:
+    """Let a function be a check: it yields a number for what it looks at, and a text for what is wrong.
+
+    :param is_long: whether it is about what only long runs make.
+    """
 
     def enter(check: Check) -> Check:
-        CHECKS.append((title, check))
+        CHECKS.append((title, check, is_long))
         return check
 
     return enter
@@ -130,7 +129,9 @@ def findings(system: CrashInstallation, asked: Asked) -> list[Finding]:
     """Look at everything."""
     world = World(system, asked)
     found = []
-    for title, check in CHECKS:
+    for title, check, is_long in CHECKS:
+        if is_long and not system.is_long:
+            continue
         finding = Finding(title)
         for told in check(world):
             if isinstance(told, int):
@@ -216,8 +217,13 @@ def _nothing_lost(world: World) -> Iterator[str | int]:
         yield 1
         if job["type"] == "crash-fails":
             expected = job["status"] == "FAILED" and job["error"] == "crash-bad-data"
+        elif job["type"] in ("crash-late", "crash-halfway"):
+            expected = job["status"] == "FAILED" and job["category"] == "SYSTEM"
         elif job["id"] in world.asked.canceled:
             expected = job["status"] in ("CANCELED", "COMPLETED")
+            if job["id"] in world.asked.requeued and job["category"] == "SYSTEM":
+                # A requeue gives one more try, and that may be the one that was killed.
+                expected |= job["status"] == "FAILED" and job["num_exes"] == job["max_tries"]
         else:
             expected = job["status"] == "COMPLETED"
         if not expected:
@@ -229,7 +235,11 @@ def _nothing_lost(world: World) -> Iterator[str | int]:
 @invariant("Everything that was asked for is there, no more often than it was asked for")
 def _asked(world: World) -> Iterator[str | int]:
     recipes = Counter(_word(recipe) for recipe in world.recipes if recipe["type"] == "crash-chain")
-    jobs = Counter(_word(job) for job in world.jobs if job["recipe_id"] is None and _word(job))
+    jobs = Counter(
+        _word(job)
+        for job in world.jobs
+        if job["recipe_id"] is None and _word(job) and job["type"] != "crash-clock"
+    )
     for wanted, there, what in ((world.asked.chains, recipes, "recipe"), (world.asked.jobs, jobs, "job")):
         for word, times in wanted.items():
             yield 1
@@ -385,7 +395,7 @@ def _sources(world: World) -> Iterator[str | int]:
 @invariant("Nothing is left at the top of a Strike directory or in ingesting/")
 def _cleared(world: World) -> Iterator[str | int]:
     for name in documents.STRIKES:
-        folder = world.strike_folder(name)
+        folder = world.system.strike_folder(name)
         yield 1
         left = [path for path in folder.iterdir() if path.is_file()]
         left += list((folder / "ingesting").glob("*"))
@@ -395,7 +405,9 @@ def _cleared(world: World) -> Iterator[str | int]:
 @invariant("No content is in two places: one source, and one file in duplicate/ for each time it came again")
 def _places(world: World) -> Iterator[str | int]:
     places: dict[str, list[Path]] = defaultdict(list)
-    folders = [world.system.data / "raw", *(world.strike_folder(name) for name in documents.STRIKES)]
+    folders = [world.system.workspace(name) for name in documents.SOURCES]
+    folders = [folder for folder in folders if folder.is_dir()]
+    folders += [world.system.strike_folder(name) for name in documents.STRIKES]
     for folder in folders:
         for path in folder.rglob("*"):
             if path.is_file():
@@ -445,8 +457,8 @@ def _file(row: dict[str, Any]) -> int | None:
 @invariant("Every file in the workspaces belongs to a row")
 def _orphans(world: World) -> Iterator[str | int]:
     known = {world.path(file) for file in world.files}
-    for name in ("raw", "products"):
-        for path in (world.system.data / name).rglob("*"):
+    for folder in world.system.workspaces():
+        for path in folder.rglob("*"):
             if path.is_file():
                 yield 1
                 if path not in known:

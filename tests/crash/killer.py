@@ -17,10 +17,9 @@ import psutil
 from docs.crash_points_page import crash_points as known_points
 from scale_airflow import crash_points
 from scale_airflow.execution.processes import MARKER
-from tests.crash.installation import CrashInstallation, members, signal_quietly
-
-AT_START = ("agent.id.before", "agent.id.after")
-"""Points that are passed once, when an installation is new."""
+from tests.crash import aim
+from tests.crash.installation import AT_START, CrashInstallation
+from tests.crash.machine import members, signal_quietly
 
 _ARMED_TOGETHER = 3
 _ARMED_FOR = 20.0
@@ -28,8 +27,20 @@ _RARE_TOGETHER = (3, 24)
 _RARE_FOR = 60.0
 """Points that nobody came by yet: so many at once, in the beginning and in the end, for so many seconds."""
 
-_AT_RANDOM = 0.4
-"""The share of the kills that are at random, where there are enough for the points too."""
+_AT_RANDOM = 0.2
+"""The share of the kills that are at random in a long run, until every point was hit."""
+
+_TURN = 15.0
+"""Seconds after which a point makes room for others of its kind of process."""
+
+_ALONE = 8.0
+"""Seconds after which one more is armed of those without whose death nobody comes by a point."""
+
+_BREATH = 2.0
+"""Seconds that the API server is left alone after it died at a point."""
+
+_GROWN = 6.0
+"""Seconds after which a process that serves the API has begun to."""
 
 _GIVEN_UP_AFTER = 2
 """How often a point is armed in vain before others go before it for good."""
@@ -55,13 +66,6 @@ _WEIGHTS = {
     "node agent": 6,
 }
 _NEEDED_BY_ALL = ("API server", "PostgreSQL", "PostgreSQL backend", "scheduler", "scheduler and its workers")
-_POINTS_OF = {
-    "trigger.": "triggerer",
-    "permissions.": "command line",
-    "cli.": "command line",
-}
-_SERVED = ("runtime.", "strike.", "api.", "tick.", "publish.", "dag_files.", "clock.", "file_duties.")
-_NOT_SERVED = ("strike.move.", "strike.remove.", "strike.give_back.")
 _SERVICES = {
     "api-server": "API server",
     "dag-processor": "DAG processor",
@@ -80,13 +84,8 @@ class Kill:
     seconds: float
 
 
-def _is_served(point: str) -> bool:
-    """Say whether it is the API server that comes by a point."""
-    return point.startswith(_SERVED) and not point.startswith(_NOT_SERVED)
-
-
 class Killer:
-    """Kills until so many are killed and every point that can be was hit."""
+    """Kills until so many are killed; in a long run, until every point was hit."""
 
     def __init__(self, seed: int, kills: int, system: CrashInstallation):
         self._random = random.Random(f"{seed} kills")
@@ -99,8 +98,15 @@ class Killer:
         self._ahead = [name for name in self._points if name not in AT_START]
         self._in_vain: Counter[str] = Counter()
         self._armed: dict[str, float] = {}
-        self._last_of_all = self._begun
+        self._last_of_all = self._last_served = self._begun
         self._read = 0
+        self._seconds: Counter[str] = Counter()
+        self._helped: dict[str, float] = {}
+        if system.is_long:
+            self._armed.update(dict.fromkeys(AT_START, self._begun))
+        self._unreachable = aim.out_of_reach(
+            self._points, has_docker=system.engine is not None, has_far=system.has_far
+        )
 
     @property
     def hit(self) -> set[str]:
@@ -115,36 +121,53 @@ class Killer:
         """Return the names of all points, sorted."""
         return sorted(self._points)
 
-    def arm_at_start(self) -> None:
-        """Arm the points that are passed once."""
-        for name in AT_START:
-            self._arm(name)
+    def aimed_at(self) -> list[str]:
+        """Return the points that wait for somebody to come by for the first time."""
+        return sorted(self._armed.keys() - self.hit)
+
+    def missed(self) -> dict[str, str]:
+        """Return the points that were not hit, each with the reason."""
+        passed = self.passed()
+        found = {}
+        for name in sorted(set(self._points) - self.hit):
+            seconds = self._seconds[name]
+            if name in self._unreachable:
+                found[name] = self._unreachable[name]
+            elif not seconds:
+                found[name] = "its turn did not come"
+            elif name in passed:
+                found[name] = (
+                    f"passed while it was not armed, by nobody in the {seconds:.0f} s in which it was"
+                )
+            else:
+                found[name] = f"no process came by; it was armed for {seconds:.0f} s"
+        return found
 
     def run(
         self, progress: Callable[[Killer], None], is_at_rest: Callable[[], bool], *, longest: float
     ) -> None:
         """Kill; after that, nothing is armed.
 
-        :param progress: called after each kill.
+        :param progress: called often, also while nobody dies.
         :param is_at_rest: says whether all that was to be done until now is done.
         :param longest: seconds after which it ends in any case.
         """
         self._begun = time.monotonic()
         next_random = self._begun + self._pause()
-        seen = -1
         try:
             while time.monotonic() < self._begun + longest:
                 self._collect()
-                if len(self.kills) != seen:
-                    seen = len(self.kills)
-                    progress(self)
-                if len(self.kills) >= self.wanted and not self._reachable():
+                progress(self)
+                if len(self.kills) >= self.wanted and not self._left():
                     return
                 # What all else needs is killed once it is at work again.
                 at_rest = is_at_rest()
                 is_late = time.monotonic() - self._last_of_all > _MOST_PATIENCE
                 is_calm = is_late or (at_rest and self._system.is_up("api-server"))
-                self._rearm(is_calm)
+                if self._system.is_long:
+                    self._aim()
+                else:
+                    self._rearm(is_calm)
                 if time.monotonic() >= next_random + (0.0 if at_rest else _PATIENCE):
                     if len(self.kills) < self.wanted and self._has_left_for_random():
                         self._kill_at_random(is_calm)
@@ -157,21 +180,59 @@ class Killer:
     def _pause(self) -> float:
         return self._random.uniform(0.5, 6.0)
 
-    def _is_long(self) -> bool:
-        """Whether there are enough kills for every point."""
-        return self.wanted >= len(self._points) // 2
-
     def _has_left_for_random(self) -> bool:
         at_random = sum(kill.point is None for kill in self.kills)
-        return not self._is_long() or at_random < max(3.0, _AT_RANDOM * (len(self.kills) + 1))
+        return not self._left() or at_random < _AT_RANDOM * (len(self.kills) + 1)
 
-    def _reachable(self) -> bool:
-        """Whether there are points not hit yet for which it is worth waiting; only in long runs."""
-        return self._is_long() and any(
-            self._in_vain[name] < _GIVEN_UP_AFTER for name in self._ahead if name not in self.hit
-        )
+    def _left(self) -> list[str]:
+        """Return the points that are still to be hit, in the order of their turns; only in a long run."""
+        if not self._system.is_long:
+            return []
+        done = {*self.hit, *self._unreachable, *AT_START}
+        return [name for name in [*self._armed, *self._ahead] if name not in done]
 
     # -- at points ------------------------------------------------------------------------------------------
+    def _aim(self) -> None:
+        """Arm the points that were not hit yet, so many for each kind of process, one after the other.
+
+        Those of the API server wait until it is at work again.
+        """
+        left, now = self._left(), time.monotonic()
+        serves = now > self._last_served + _BREATH and self._may_miss_one()
+        for kind, most in aim.TOGETHER.items():
+            mine = [name for name in left if aim.process_at(name) == kind]
+            if len(mine) > most:
+                self._put_back([name for name in mine if now - self._armed.get(name, now) > _TURN])
+            if kind == aim.API_SERVER and not serves:
+                continue
+            waiting = [name for name in mine if name not in self._armed]
+            for name in waiting[: max(0, most - sum(name in self._armed for name in mine))]:
+                self._take_turn(name)
+        for name in left:
+            helpers = aim.helpers(name)
+            since = self._armed.get(name)
+            if not helpers or since is None or self._armed.keys() & set(helpers):
+                continue
+            if now - self._helped.get(name, since) > _ALONE:
+                self._helped[name] = now
+                self._take_turn(self._random.choice(helpers))
+
+    def _may_miss_one(self) -> bool:
+        """Say whether there are API servers enough at work that one may die."""
+        grown = time.time() - _GROWN
+        with suppress(psutil.Error):  # one has just died
+            at_work = sum(each.create_time() < grown for each in self._system.serving())
+            return at_work > 1 and self._system.is_up("api-server")
+        return False
+
+    def _take_turn(self, name: str) -> None:
+        self._ahead = [each for each in self._ahead if each != name]
+        self._arm(name)
+
+    def _put_back(self, names: list[str]) -> None:
+        self._disarm(names)
+        self._ahead += [name for name in names if name not in self._armed]
+
     def _arm(self, name: str) -> None:
         (self._system.points / crash_points.ARMED / name).touch()
         self._armed[name] = time.monotonic()
@@ -180,7 +241,12 @@ class Killer:
         for name in names:
             with suppress(FileNotFoundError):
                 (self._system.points / crash_points.ARMED / name).unlink()
-                self._armed.pop(name, None)
+                self._unarmed(name)
+
+    def _unarmed(self, name: str) -> None:
+        since = self._armed.pop(name, None)
+        if since is not None:
+            self._seconds[name] += time.monotonic() - since
 
     def _rearm(self, is_calm: bool) -> None:
         """Arm points, those that were not hit yet first: some that are passed, some that are not (yet).
@@ -200,7 +266,7 @@ class Killer:
             for is_passed, most in ((True, _ARMED_TOGETHER), (False, rare)):
 
                 def is_meant(name: str, kind: tuple[bool, bool] = (is_served, is_passed)) -> bool:
-                    return (_is_served(name), name in passed) == kind
+                    return (aim.is_served(name), name in passed) == kind
 
                 ahead = [name for name in self._ahead if is_meant(name)]
                 ahead.sort(key=lambda name: (name in hit, self._in_vain[name] >= _GIVEN_UP_AFTER))
@@ -217,12 +283,13 @@ class Killer:
         lines = path.read_text().splitlines()
         for line in lines[self._read :]:
             hit = json.loads(line)
-            self._armed.pop(hit["name"], None)
+            self._unarmed(hit["name"])
             self._ahead.append(hit["name"])
             self._note(self._victim_at(hit["name"], hit["pid"]), hit["name"])
-            if _is_served(hit["name"]):
+            if aim.is_served(hit["name"]):
+                self._last_served = time.monotonic()
                 # One death of the API server at a time: what is left of it has all the work to do.
-                self._put_off([name for name in self._armed if _is_served(name)])
+                self._put_off([name for name in self._armed if aim.is_served(name)])
         self._read = len(lines)
 
     def _put_off(self, names: list[str]) -> None:
@@ -233,14 +300,12 @@ class Killer:
         for name, service in self._system.services.items():
             if pid in service.sessions:
                 return _SERVICES[name]
-        if _is_served(point):
-            return "API server"
-        return next((who for start, who in _POINTS_OF.items() if point.startswith(start)), "task")
+        return aim.process_at(point)
 
     def _note(self, victim: str, point: str | None) -> None:
         if victim in _NEEDED_BY_ALL:
             self._last_of_all = time.monotonic()
-        self.kills.append(Kill(victim, point, round(time.monotonic() - self._begun, 1)))
+        self.kills.append(Kill(victim, point, round(max(0.0, time.monotonic() - self._begun), 1)))
 
     # -- at random moments ----------------------------------------------------------------------------------
     def _kill_at_random(self, is_calm: bool) -> None:

@@ -35,7 +35,7 @@ def page(outcome: Outcome) -> str:
         "",
         f"`make crash-test KILLS={outcome.wanted} SEED={outcome.seed}`",
         "",
-        f"{outcome.size.jobs} jobs and {outcome.size.files} files were asked for; "
+        f"{outcome.jobs} jobs and {outcome.files} files were asked for; "
         f"{len(outcome.kills)} processes were killed with SIGKILL while they were done"
         f"{'' if outcome.has_docker else ' (there was no Docker engine: no containers)'}. "
         f"{_verdict(outcome)}",
@@ -82,17 +82,23 @@ def _verdict(outcome: Outcome) -> str:
 
 
 def _coverage(outcome: Outcome) -> list[str]:
-    missed = sorted(set(outcome.points) - outcome.hit)
-    never = [name for name in missed if name not in outcome.passed]
-    only_passed = [name for name in missed if name in outcome.passed]
-    lines = [
-        "## Points",
-        "",
-        f"{len(outcome.hit)} of {len(outcome.points)} [points](reference/crash-points.md) were hit, "
-        f"{len(only_passed)} were passed without a kill, {len(never)} were never passed in this run.",
-        "",
+    never = [name for name in outcome.missed if name not in outcome.passed]
+    told = f"{len(outcome.hit)} of {len(outcome.points)} [points](reference/crash-points.md) were hit"
+    if outcome.missed:
+        passed = len(outcome.missed) - len(never)
+        told += f", {passed} were passed without a kill, {len(never)} were never passed in this run"
+    lines = ["## Points", "", f"{told}.", ""]
+    if outcome.missed:
+        lines += ["| point not hit | why |", "|---|---|"]
+        lines += [f"| `{name}` | {why} |" for name, why in outcome.missed.items()]
+        lines.append("")
+    lines += [
+        "| points of | points | hit | kills there |",
+        "|---|---:|---:|---:|",
     ]
-    for title, names in (("Passed, not killed there", only_passed), ("Never passed", never)):
-        if names:
-            lines += [f"{title}: {', '.join(f'`{name}`' for name in names)}.", ""]
-    return lines
+    kills = Counter(kill.point for kill in outcome.kills if kill.point is not None)
+    for room in sorted({name.partition(".")[0] for name in outcome.points}):
+        names = [name for name in outcome.points if name.partition(".")[0] == room]
+        hit = sum(name in outcome.hit for name in names)
+        lines.append(f"| `{room}` | {len(names)} | {hit} | {sum(kills[name] for name in names)} |")
+    return [*lines, ""]

@@ -13,10 +13,13 @@ from pathlib import Path
 import psycopg2
 import requests
 
-from tests.crash.installation import crash_installation, new_folder
+import tests.crash.long_invariants  # noqa: F401 - they enter themselves
+from tests.crash.asked import Size
+from tests.crash.installation import crash_installation
 from tests.crash.invariants import Finding, findings
 from tests.crash.killer import Kill, Killer
-from tests.crash.workload import Size, Workload
+from tests.crash.machine import new_folder
+from tests.crash.workload import Workload
 
 _FIRST = 0.2
 """The share of the work that is there before the first kill."""
@@ -36,6 +39,10 @@ class Outcome:
     kills: list[Kill] = field(default_factory=list)
     points: list[str] = field(default_factory=list)
     passed: set[str] = field(default_factory=set)
+    missed: dict[str, str] = field(default_factory=dict)
+    """The points at which nothing was killed, each with the reason."""
+    jobs: int = 0
+    files: int = 0
     findings: list[Finding] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -75,7 +82,9 @@ def crash_run(
         outcome.seconds[name], began = round(time.monotonic() - began, 1), time.monotonic()
 
     tell(f"The run's folder is {outcome.folder}; its processes start.")
-    with crash_installation(outcome.folder, docker=docker, api_servers=api_servers) as system:
+    with crash_installation(
+        outcome.folder, docker=docker, api_servers=api_servers, is_long=size.is_long
+    ) as system:
         outcome.has_docker = system.engine is not None
         lap("start")
         workload = Workload(seed, size, system)
@@ -85,10 +94,19 @@ def crash_run(
         workload.advance(_FIRST)
         _until(workload.is_at_rest, patience)
 
+        begun, shown = time.monotonic(), 0
+
         def progress(killer: Killer) -> None:
+            nonlocal shown
             done = len(killer.kills)
-            workload.advance(_FIRST + (1 - _FIRST) * done / kills)
-            if done:
+            share = done / kills
+            if workload.errands is not None:
+                # Nobody dies where nobody works.
+                share = max(share, (time.monotonic() - begun) / longest)
+                workload.errands.want(killer.aimed_at())
+            workload.advance(_FIRST + (1 - _FIRST) * share)
+            if done > shown:
+                shown = done
                 last = killer.kills[-1]
                 where = f" at {last.point}" if last.point else ""
                 tell(
@@ -98,7 +116,7 @@ def crash_run(
 
         killer.run(progress, workload.is_at_rest, longest=longest)
         lap("kills")
-        outcome.kills, outcome.points = killer.kills, killer.points()
+        outcome.kills, outcome.points, outcome.missed = killer.kills, killer.points(), killer.missed()
         tell("All kills are done; what is left to do is done.")
         workload.finish(patience)
 
@@ -110,6 +128,7 @@ def crash_run(
 
         outcome.findings = _settle(look, patience, tell)
         outcome.passed = killer.passed()
+        outcome.jobs, outcome.files = workload.asked_for()
         outcome.trouble = [*workload.asked.trouble, *system.trouble]
         lap("settle")
         keep_logs(system.installation.logs)

@@ -8,9 +8,9 @@ import shutil
 
 import pytest
 
+from tests.crash.asked import SHORT
 from tests.crash.report import page
 from tests.crash.run import crash_run
-from tests.crash.workload import SHORT
 
 SEED = 1
 KILLS = 12

@@ -6,15 +6,12 @@ It goes on no faster than the killing, so that there is work at every kill.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -23,66 +20,13 @@ import requests
 
 from demo.errors import DemoError
 from tests.crash import documents
+from tests.crash.api import PATIENCE, Api
+from tests.crash.asked import Asked, Drop, Size
+from tests.crash.errands import Errands
 from tests.crash.installation import CrashInstallation
 
-_PATIENCE = 240.0
 _TOGETHER = 12
 """How many transfers are under way at most."""
-
-
-@dataclass(frozen=True)
-class Size:
-    """How much there is to do."""
-
-    chains: int
-    scenes: int
-    failing: int
-    slow: int
-    files: int
-    edits: int
-
-    @property
-    def jobs(self) -> int:
-        """How many jobs that makes, system jobs not counted."""
-        return self.chains * len(documents.CHAIN) + self.scenes * 3 + self.failing + self.slow
-
-
-LONG = Size(chains=27, scenes=24, failing=6, slow=14, files=1000, edits=36)
-SHORT = Size(chains=3, scenes=2, failing=1, slow=2, files=80, edits=4)
-
-
-@dataclass(frozen=True)
-class Drop:
-    """A file that is dropped: into the directory of which Strike process, and in how many steps."""
-
-    strike: str
-    name: str
-    content: bytes
-    is_transfer: bool
-
-    @property
-    def checksum(self) -> str:
-        """The sha256 of the content."""
-        return hashlib.sha256(self.content).hexdigest()
-
-    @property
-    def is_matched(self) -> bool:
-        """Whether a rule of its Strike process takes it."""
-        return self.name.endswith((".dat", ".csv"))
-
-
-@dataclass
-class Asked:
-    """What was asked for, and what was answered; the invariants compare it with what there is."""
-
-    drops: list[Drop] = field(default_factory=list)
-    chains: dict[str, int] = field(default_factory=dict)
-    """How often each recipe was asked for, by its word."""
-    jobs: dict[str, int] = field(default_factory=dict)
-    """How often each single job was asked for, by its word."""
-    canceled: set[int] = field(default_factory=set)
-    requeued: set[int] = field(default_factory=set)
-    trouble: list[str] = field(default_factory=list)
 
 
 Step = Callable[[], None]
@@ -104,7 +48,10 @@ class Workload:
         self.done = 0
         self._wanted = 0
         self._changed = threading.Condition()
+        self._may_end = threading.Event()
+        self._is_planned_done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="workload", daemon=True)
+        self.errands = Errands(self, system, seed) if size.is_long else None
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -112,6 +59,8 @@ class Workload:
     def start(self) -> None:
         """Begin."""
         self._thread.start()
+        if self.errands is not None:
+            self.errands.start()
 
     def advance(self, share: float) -> None:
         """Let it go on until this share of its steps is done."""
@@ -129,9 +78,19 @@ class Workload:
         :raises RuntimeError: if it takes longer.
         """
         self.advance(1.0)
+        self._is_planned_done.wait(patience)
+        self._may_end.set()
         self._thread.join(patience)
         if self._thread.is_alive():
             raise RuntimeError(f"The workload is still at step {self.done} of {len(self)}.")
+
+    def asked_for(self) -> tuple[int, int]:
+        """Return how many jobs and files were asked for; those that the clock starts are not counted."""
+        scenes = sum(
+            drop.name.endswith(".csv") for drop in {drop.name: drop for drop in self.asked.drops}.values()
+        )
+        chains, jobs = len(self.asked.chains) * len(documents.CHAIN), len(self.asked.jobs)
+        return chains + scenes * (len(documents.SCENE) + 1) + jobs, len(self.asked.drops)
 
     # -- what there is to do --------------------------------------------------------------------------------
     def _plan(self) -> list[Step]:
@@ -150,7 +109,7 @@ class Workload:
         for _ in range(size.slow):
             steps.insert(self._random.randrange(len(steps) // 4, len(steps)), self._cancel)
         for _ in range(max(1, size.slow // 2)):
-            steps.insert(self._random.randrange(len(steps) // 2, len(steps)), self._requeue)
+            steps.insert(self._random.randrange(len(steps) // 2, len(steps)), self.requeue)
         return steps
 
     def _drops(self) -> list[Drop]:
@@ -187,16 +146,16 @@ class Workload:
     def _chosen_edits(self) -> list[Step]:
         every: list[Step] = [
             self._restart_strike,
-            self._edit_job_type,
-            self._edit_recipe_type,
-            self._pause_node,
-            self._pause_scheduler,
-            self._import,
-            self._edit_error,
-            self._edit_workspace,
-            self._create_error,
-            self._create_workspace,
-            self._create_types,
+            self.edit_job_type,
+            self.edit_recipe_type,
+            self.pause_node,
+            self.pause_scheduler,
+            self.import_configuration,
+            self.edit_error,
+            self.edit_workspace,
+            self.create_error,
+            self.create_workspace,
+            self.create_types,
             self._sync_permissions,
         ]
         edits = [every[number % len(every)] for number in range(self.size.edits)]
@@ -205,16 +164,37 @@ class Workload:
     # -- doing it -------------------------------------------------------------------------------------------
     def _run(self) -> None:
         for step in self._steps:
-            with self._changed:
-                self._changed.wait_for(lambda: self._wanted > self.done)
+            self._wait_for_turn()
             self._do(step)
             self.done += 1
-        deadline = time.monotonic() + _PATIENCE
+            if self.errands is not None:
+                self._do(self.errands.next() or _nothing)
+        self._is_planned_done.set()
+        if self.errands is not None:
+            while not self._may_end.is_set():
+                self._do_errand()
+            self._do(self.errands.finish)
+        deadline = time.monotonic() + PATIENCE
         while (self._open or self._later) and time.monotonic() < deadline:
             self._go_on_with_files()
             time.sleep(0.1)
         if self._open or self._later:
             self.asked.trouble.append("Some files could not be dropped: their names stayed taken.")
+
+    def _wait_for_turn(self) -> None:
+        """Wait until the next step is due; do in between what somebody waits for."""
+        while True:
+            with self._changed:
+                if self._changed.wait_for(lambda: self._wanted > self.done, 0.2 if self.errands else None):
+                    return
+            self._do_errand()
+
+    def _do_errand(self) -> None:
+        assert self.errands is not None
+        errand = self.errands.next()
+        if errand is None:
+            self._may_end.wait(0.2)
+        self._do(errand or _nothing)
 
     def _do(self, step: Step) -> None:
         self._go_on_with_files()
@@ -224,39 +204,51 @@ class Workload:
             self.asked.trouble.append(f"{getattr(step, '__name__', 'a step')}: {error}"[:1000])
 
     def _chain_step(self, word: str) -> Step:
-        def queue_chain() -> None:
-            def ask() -> Any:
-                self.asked.chains[word] = self.asked.chains.get(word, 0) + 1
-                data = {
-                    "version": "1.0",
-                    "input_data": [{"name": "word", "value": word}],
-                    "workspace_id": self._api.id_of("workspaces", "products"),
-                }
-                type_id = self._api.id_of("recipe-types", "crash-chain")
-                return self._api.post(
-                    "queue/new-recipe/", {"recipe_type_id": type_id, "recipe_data": data}, once=True
-                )
+        return lambda: self.queue_chain(word)
 
-            self._api.until(ask, lambda: self._has("scale_recipe", word))
+    def queue_chain(self, word: str) -> None:
+        """Queue a recipe."""
 
-        return queue_chain
+        def ask() -> Any:
+            self.asked.chains[word] = self.asked.chains.get(word, 0) + 1
+            data = {
+                "version": "1.0",
+                "input_data": [{"name": "word", "value": word}],
+                "workspace_id": self._api.id_of("workspaces", "products"),
+            }
+            type_id = self._api.id_of("recipe-types", "crash-chain")
+            return self._api.post(
+                "queue/new-recipe/", {"recipe_type_id": type_id, "recipe_data": data}, once=True
+            )
+
+        self._api.until(ask, lambda: self._has("scale_recipe", word))
 
     def _job_step(self, job_type: str, word: str) -> Step:
-        def queue_job() -> None:
-            def ask() -> Any:
-                self.asked.jobs[word] = self.asked.jobs.get(word, 0) + 1
-                products = self._api.id_of("workspaces", "products")
-                data = {
-                    "version": "1.0",
-                    "input_data": [{"name": "word", "value": word}],
-                    "output_data": [{"name": documents.OUTPUT, "workspace_id": products}],
-                }
-                type_id = self._api.id_of("job-types", job_type)
-                return self._api.post("queue/new-job/", {"job_type_id": type_id, "job_data": data}, once=True)
+        return lambda: self.queue_job(job_type, word)
 
-            self._api.until(ask, lambda: self._has("scale_job", word))
+    def queue_job(self, job_type: str, word: str, *, is_list: bool = False) -> None:
+        """Queue a job; alone, or as a list of one."""
+        places = {documents.OUTPUT: "products"}
+        if job_type == "crash-halfway":
+            places = {documents.OUTPUT: documents.PRODUCTS[1], "second": documents.BROKEN}
 
-        return queue_job
+        def ask() -> Any:
+            self.asked.jobs[word] = self.asked.jobs.get(word, 0) + 1
+            data = {
+                "version": "1.0",
+                "input_data": [{"name": "word", "value": word}],
+                "output_data": [
+                    {"name": output, "workspace_id": self._api.id_of("workspaces", place)}
+                    for output, place in places.items()
+                ],
+            }
+            type_id = self._api.id_of("job-types", job_type)
+            job = {"job_type_id": type_id, "job_data": data}
+            if is_list:
+                return self._api.post("queue/new-jobs/", {"jobs": [job]}, once=True)
+            return self._api.post("queue/new-job/", job, once=True)
+
+        self._api.until(ask, lambda: self._has("scale_job", word))
 
     def _has(self, table: str, word: str) -> bool:
         with self._system.database() as cursor:
@@ -277,7 +269,10 @@ class Workload:
         free = [number for number in self._slow if number not in self.asked.canceled]
         if not free:
             return
-        number = self._random.choice(free)
+        self.cancel_one(self._random.choice(free))
+
+    def cancel_one(self, number: int) -> None:
+        """Cancel a job."""
         # Known before it is asked for: the answer may get lost.
         self.asked.canceled.add(number)
         if self._random.random() < 0.5:
@@ -285,7 +280,8 @@ class Workload:
         else:
             self._api.post("jobs/cancel/", {"job_ids": [number]})
 
-    def _requeue(self) -> None:
+    def requeue(self) -> None:
+        """Requeue a job that was canceled."""
         free = sorted(self.asked.canceled - self.asked.requeued)
         if not free:
             return
@@ -303,8 +299,21 @@ class Workload:
 
         return drop_files
 
+    def drop(self, strike: str, name: str, content: bytes) -> None:
+        """Drop a file as soon as its name is free."""
+        self._later.append(Drop(strike, name, content, False))
+
+    def drop_stray(self, strike: str, name: str, content: bytes) -> None:
+        """Put a file that nobody knows to where Strike keeps those that it brings in."""
+        staged = self._system.data / "staging" / name
+        staged.write_bytes(content)
+        folder = self._system.strike_folder(strike) / "ingesting"
+        folder.mkdir(exist_ok=True)
+        os.rename(staged, folder / name)
+        self.asked.drops.append(Drop(strike, name, content, False))
+
     def _folder(self, drop: Drop) -> Path:
-        return self._system.data / documents.STRIKES[drop.strike]
+        return self._system.strike_folder(drop.strike)
 
     def _go_on_with_files(self) -> None:
         """Complete what is in transfer, and drop what has a free name."""
@@ -354,7 +363,13 @@ class Workload:
         if found is not None:
             self._api.airflow("PATCH", f"dags/{dag_id}/dagRuns/{found[0]}", {"state": "failed"})
 
-    def _edit_job_type(self) -> None:
+    def edit_strike(self) -> None:
+        """Change a Strike process."""
+        number = self._api.id_of("strikes", self._random.choice(sorted(documents.STRIKES)))
+        self._api.patch(f"strikes/{number}/", {"description": f"Edited {self._random.random()}."})
+
+    def edit_job_type(self) -> None:
+        """Give a job type another revision."""
         name = self._random.choice(("crash-first", "crash-next", "crash-parse"))
         type_id = self._api.id_of("job-types", name)
         interface = self._api.get(f"job-types/{type_id}/")["interface"]
@@ -362,45 +377,55 @@ class Workload:
         kept = [each for each in interface["input_data"] if not each["name"].startswith("note")]
         self._api.patch(f"job-types/{type_id}/", {"interface": {**interface, "input_data": [*kept, note]}})
 
-    def _edit_recipe_type(self) -> None:
+    def edit_recipe_type(self) -> None:
+        """Give a recipe type another revision."""
         type_id = self._api.id_of("recipe-types", "crash-chain")
         definition = self._api.get(f"recipe-types/{type_id}/")["definition"]
         definition["jobs"] = [*definition["jobs"][1:], definition["jobs"][0]]
         self._api.patch(f"recipe-types/{type_id}/", {"definition": definition})
 
-    def _pause_node(self) -> None:
+    def pause_node(self, seconds: float = 0.0) -> None:
+        """Pause the node for a while."""
         (node, *_) = self._api.get("nodes/")["results"]
         self._api.patch(f"nodes/{node['id']}/", {"is_paused": True, "pause_reason": "a try"})
+        time.sleep(seconds)
         self._api.patch(f"nodes/{node['id']}/", {"is_paused": False})
 
-    def _pause_scheduler(self) -> None:
+    def pause_scheduler(self) -> None:
+        """Pause the scheduler, and let it go on."""
         self._api.patch("scheduler/", {"is_paused": True})
         self._api.patch("scheduler/", {"is_paused": False})
 
-    def _import(self) -> None:
+    def import_configuration(self) -> None:
+        """Import what was exported."""
         exported = self._api.get("configuration/")
         self._api.post("configuration/", {"import": exported})
 
-    def _edit_error(self) -> None:
+    def edit_error(self) -> None:
+        """Change an error."""
         error = self._api.id_of("errors", "crash-bad-data")
         self._api.patch(f"errors/{error}/", {"description": f"Edited {self._random.random()}."})
 
-    def _edit_workspace(self) -> None:
+    def edit_workspace(self) -> None:
+        """Change a workspace."""
         workspace = self._api.id_of("workspaces", "raw")
         self._api.patch(f"workspaces/{workspace}/", {"title": f"Raw {self._random.random()}"})
 
-    def _create_error(self) -> None:
+    def create_error(self) -> None:
+        """Make an error."""
         name = f"crash-error-{self._random.randrange(10**6)}"
         document = {"name": name, "title": name, "description": name, "category": "ALGORITHM"}
         self._api.post("errors/", document, accepted=(400, 409))
 
-    def _create_workspace(self) -> None:
+    def create_workspace(self) -> None:
+        """Make a workspace."""
         name = f"crash-space-{self._random.randrange(10**6)}"
         broker = {"type": "nfs", "mount": f"crash:/{name}"}
         document = {"name": name, "title": name, "json_config": {"version": "1.0", "broker": broker}}
         self._api.post("workspaces/", document, accepted=(400, 409))
 
-    def _create_types(self) -> None:
+    def create_types(self) -> None:
+        """Make a job type, a recipe type and a Strike process."""
         number = self._random.randrange(10**6)
         kind = documents.job_type(f"crash-more-{number}", Path("/bin/true"), {"word": "property"})
         self._api.post("job-types/", kind, accepted=(400, 409))
@@ -426,87 +451,16 @@ class Workload:
     def _sync_permissions(self) -> None:
         self._api.command("sync-perms")
 
+    def airflow(self, method: str, path: str, document: object) -> None:
+        """Ask Airflow's own API."""
+        self._api.airflow(method, path, document)
 
-class Api:
-    """The REST API as a patient user: who gets no answer asks again."""
+    def stop_clock(self) -> None:
+        """Let the clock start nothing more."""
+        self.asked.clock_stopped = self.asked.clock_stopped or datetime.now(timezone.utc)
+        type_id = self._api.id_of("job-types", "crash-clock")
+        self._api.patch(f"job-types/{type_id}/", {"trigger_rule": {"is_active": False}})
 
-    def __init__(self, system: CrashInstallation):
-        self._system = system
-        self._client = system.installation.client
-        self._ids: dict[tuple[str, str], int] = {}
-        self.lost = Counter[str]()
 
-    def get(self, path: str, **parameters: Any) -> Any:
-        """Return what a path shows."""
-        return self._ask("GET", f"/scale/api/{path}", params=parameters)
-
-    def post(self, path: str, document: object, *, accepted: tuple[int, ...] = (), once: bool = False) -> Any:
-        """Send a document; ``accepted`` are error codes that may say that an earlier try has come through."""
-        return self._ask("POST", f"/scale/api/{path}", accepted, once, json=document)
-
-    def patch(self, path: str, document: object, *, accepted: tuple[int, ...] = ()) -> Any:
-        """Change something."""
-        return self._ask("PATCH", f"/scale/api/{path}", accepted, json=document)
-
-    def airflow(self, method: str, path: str, document: object) -> Any:
-        """Ask Airflow's own API; that a run is over or gone by now is fine."""
-        return self._ask(method, f"/api/v2/{path}", (404, 409), json=document)
-
-    def command(self, *words: str) -> None:
-        """Run ``airflow scale``; once more if it is killed."""
-        for attempt in range(8):
-            try:
-                self._system.installation.airflow(["scale", *words])
-                return
-            except DemoError:
-                if attempt == 7:
-                    raise
-                time.sleep(0.5)
-
-    def id_of(self, family: str, name: str) -> int:
-        """Return the id of a row of a list by its name."""
-        if (family, name) not in self._ids:
-            self._ids.update({(family, row["name"]): row["id"] for row in self._all(family)})
-        return self._ids[family, name]
-
-    def _all(self, family: str) -> list[dict[str, Any]]:
-        return list(self.get(f"{family}/", page_size=1000)["results"])
-
-    def until(self, ask: Callable[[], Any], is_done: Callable[[], bool]) -> None:
-        """Ask for something that must not be asked for twice: look first whether it is there.
-
-        :raises requests.RequestException: if it is never answered.
-        """
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                ask()
-            except requests.RequestException:
-                if time.monotonic() > deadline:
-                    raise
-            with suppress(psycopg2.Error):
-                # A commit that was under way when the server died has come through, or never will.
-                time.sleep(0.5)
-                if is_done():
-                    return
-            if time.monotonic() > deadline:
-                raise LookupError("What was asked for is not there.")
-
-    def _ask(
-        self, method: str, path: str, accepted: tuple[int, ...] = (), once: bool = False, **arguments: Any
-    ) -> Any:
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                answer = self._client.request(method, path, **arguments)
-                if answer.ok or answer.status_code in accepted:
-                    return answer.json() if answer.content else None
-                told = f"{method} {path}: {answer.status_code} {answer.text[:500]}"
-                if answer.status_code < 500 and answer.status_code not in (401, 403):
-                    raise LookupError(told)
-                raise requests.HTTPError(told, response=answer)
-            except requests.RequestException as error:
-                self.lost[type(error).__name__] += 1
-                if once or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.5)
+def _nothing() -> None:
+    """Do nothing but what is done with every step."""

@@ -74,3 +74,19 @@ def test_a_name_that_is_no_literal_is_refused() -> None:
 
     with pytest.raises(ValueError, match="module_x, line 1: the name of a crash point must be a literal"):
         _literal(ast.parse("reach(name)", mode="eval").body.args[0], "module_x")  # type: ignore[attr-defined]
+
+
+def test_every_point_is_somebody_s_and_what_leads_to_points_leads_to_some() -> None:
+    from unittest.mock import MagicMock
+
+    from tests.crash import aim
+    from tests.crash.asked import LONG
+    from tests.crash.workload import Workload
+
+    names = [point.name for point in crash_points()]
+    assert {aim.process_at(name) for name in names} == set(aim.TOGETHER)
+    assert {helper for helpers in aim.HELPERS.values() for helper in helpers} <= set(names)
+    errands = Workload(1, LONG, MagicMock()).errands
+    assert errands is not None
+    starts = [*aim.HELPERS, *errands.starts()]
+    assert [start for start in starts if not any(name.startswith(start) for name in names)] == []
