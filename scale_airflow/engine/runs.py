@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from scale_airflow.compiler.bundle import version_of_file
 from scale_airflow.compiler.dags import weight_of
 from scale_airflow.engine.publishing import show
-from scale_airflow.engine.serialized import serialized_dag
+from scale_airflow.engine.serialized import PublishedDag, serialized_dag
 from scale_airflow.errors import EngineError
 
 if TYPE_CHECKING:
@@ -24,12 +24,22 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 
-def create_run(session: Session, *, dag_id: str, run_id: str, conf: Mapping[str, Any], priority: int) -> bool:
+def create_run(
+    session: Session,
+    *,
+    dag_id: str,
+    run_id: str,
+    conf: Mapping[str, Any],
+    priority: int,
+    shown: dict[str, PublishedDag] | None = None,
+) -> bool:
     """Create a run that the scheduler may start as soon as the caller commits.
 
     :param conf: what the run carries; shown in Airflow's UI.
     :param priority: Scale's, low first; becomes the weight of all its tasks, see
         :func:`~scale_airflow.compiler.dags.weight_of`.
+    :param shown: the DAGs that this transaction has looked up and holds; added to. To be emptied when a part
+        of the transaction is rolled back, which lets go of what was held since.
     :returns: False if there is such a run already, which is left alone.
     :raises EngineError: if the DAG was not published, or Airflow refuses the run.
     """
@@ -37,12 +47,13 @@ def create_run(session: Session, *, dag_id: str, run_id: str, conf: Mapping[str,
     from airflow.utils.types import DagRunTriggeredByType, DagRunType
     from sqlalchemy.exc import IntegrityError
 
-    if run_state(session, dag_id, run_id) is not None:
-        return False
-    show([dag_id], session)
-    dag = serialized_dag(session, dag_id)
+    shown = {} if shown is None else shown
+    if dag_id not in shown:
+        show([dag_id], session)
+        shown[dag_id] = serialized_dag(session, dag_id)
+    dag = shown[dag_id]
     try:
-        # A savepoint, so that losing a race costs the caller nothing.
+        # A savepoint, so that it costs the caller nothing if there is such a run.
         with session.begin_nested():
             run = dag.dag.create_dagrun(
                 run_id=run_id,

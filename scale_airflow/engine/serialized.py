@@ -30,7 +30,7 @@ class PublishedDag:
     file_name: str | None
 
 
-_cache: OrderedDict[tuple[str, Any, str], Any] = OrderedDict()
+_cache: OrderedDict[tuple[str, Any, str, str | None], Any] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -62,11 +62,11 @@ def serialized_dag(session: Session, dag_id: str) -> PublishedDag:
     file_name = None
     if found.relative_fileloc and found.bundle_name == configured_bundle().name:
         file_name = found.relative_fileloc.rpartition("/")[2]
-    dag = _deserialized(session, (dag_id, found.dag_version_id, found.dag_hash))
-    return PublishedDag(dag, file_name)
+    key = (dag_id, found.dag_version_id, found.dag_hash, file_name)
+    return PublishedDag(_deserialized(session, key), file_name)
 
 
-def _deserialized(session: Session, key: tuple[str, Any, str]) -> Any:
+def _deserialized(session: Session, key: tuple[str, Any, str, str | None]) -> Any:
     from airflow.models.serialized_dag import SerializedDagModel
     from sqlalchemy import select
 
@@ -80,6 +80,8 @@ def _deserialized(session: Session, key: tuple[str, Any, str]) -> Any:
     row.load_op_links = False
     dag = row.dag
     dag.params = type(dag.params)()
+    # A run of ours has the name of its file for a version: Airflow need not look for the bundle's.
+    dag.disable_bundle_versioning |= key[3] is not None
     with _lock:
         _cache[key] = dag
         while len(_cache) > _KEPT:

@@ -8,6 +8,7 @@ runs would bury an urgent one. Jobs and recipes therefore wait here, in order of
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -17,8 +18,9 @@ from sqlalchemy.orm import Session
 from scale_airflow.compiler import names
 from scale_airflow.config import Settings
 from scale_airflow.engine import runs
+from scale_airflow.engine.serialized import PublishedDag
 from scale_airflow.errors import EngineError
-from scale_airflow.services.locks import try_lock_job, try_lock_recipe
+from scale_airflow.services.locks import try_lock_job_of, try_lock_recipe
 from scale_airflow.services.restore import restore_run, weigh_tasks
 from scale_airflow.services.window import open_window
 from scale_airflow.store.models import Job, QueueEntry, Recipe, Scheduler, utcnow
@@ -48,28 +50,46 @@ def dispatch(session: Session, settings: Settings) -> int:
     if scheduler is not None and scheduler.is_paused:
         return 0
     window = open_window(session, settings)
+    shown: dict[str, PublishedDag] = {}
     taken = 0
     while taken < BATCH and len(window.passed) < BATCH:
         entries = window.next_entries(session, BATCH - taken)
         if not entries:
             break
+        recipes = _recipes_of(session, entries)
         for entry in entries:
             if not window.has_place(entry.job_type_ids):
                 continue  # those before it took the last: none of its kind comes again
-            outcome = _start(session, entry)
+            outcome = _start(session, entry, recipes.get(entry.job_id), shown)
             if outcome == "taken":
                 taken += 1
                 window.take(entry.job_type_ids)
                 continue
+            shown.clear()  # what it has held was let go of with it
             window.passed.append(entry.id)
             if outcome == "refused":
                 break  # others were put back with it: look again
     return taken
 
 
-def _start(session: Session, entry: Any) -> Literal["taken", "passed", "refused"]:
-    """Bring one entry into Airflow; what Airflow refuses stays on the queue with the reason, for later."""
-    waiting = _try_lock(session, entry)
+def _recipes_of(session: Session, entries: Sequence[Any]) -> dict[int, int]:
+    """Return the recipe of each entry's job that is of one."""
+    jobs = [entry.job_id for entry in entries if entry.job_id is not None]
+    if not jobs:
+        return {}
+    rows = session.execute(select(Job.id, Job.recipe_id).where(Job.id.in_(jobs)))
+    return {job_id: recipe_id for job_id, recipe_id in rows if recipe_id is not None}
+
+
+def _start(
+    session: Session, entry: Any, recipe_id: int | None, shown: dict[str, PublishedDag]
+) -> Literal["taken", "passed", "refused"]:
+    """Bring one entry into Airflow; what Airflow refuses stays on the queue with the reason, for later.
+
+    :param recipe_id: of the entry's job.
+    :param shown: see :func:`~scale_airflow.engine.runs.create_run`.
+    """
+    waiting = _try_lock(session, entry, recipe_id)
     if waiting is None:
         return "passed"
     try:
@@ -77,9 +97,9 @@ def _start(session: Session, entry: Any) -> Literal["taken", "passed", "refused"
             if not _take(session, entry.id) or not _is_queued(session, waiting):
                 return "passed"
             if isinstance(waiting, Recipe):
-                _start_recipe(session, waiting, entry.priority)
+                _start_recipe(session, waiting, entry.priority, shown)
             else:
-                _start_job(session, waiting)
+                _start_job(session, waiting, shown)
             session.flush()
     except EngineError as error:
         log.warning("Airflow does not take queue entry %s: %s", entry.id, error)
@@ -97,10 +117,10 @@ def _start(session: Session, entry: Any) -> Literal["taken", "passed", "refused"
     return "taken"
 
 
-def _try_lock(session: Session, entry: Any) -> Recipe | Job | None:
+def _try_lock(session: Session, entry: Any, recipe_id: int | None) -> Recipe | Job | None:
     """Lock what an entry stands for; None if somebody is changing it, for instance canceling it."""
     if entry.recipe_id is None:
-        return try_lock_job(session, entry.job_id)
+        return try_lock_job_of(session, entry.job_id, recipe_id)
     if not try_lock_recipe(session, entry.recipe_id):
         return None
     return session.get_one(Recipe, entry.recipe_id, populate_existing=True)
@@ -155,10 +175,15 @@ def _put_back(session: Session, entry: Any, reason: str, *, dag_id: str | None =
     )
 
 
-def _start_recipe(session: Session, recipe: Recipe, priority: int) -> None:
+def _start_recipe(session: Session, recipe: Recipe, priority: int, shown: dict[str, PublishedDag]) -> None:
     run_id = names.recipe_run_id(recipe.id)
     runs.create_run(
-        session, dag_id=recipe.dag_id, run_id=run_id, conf={"scale_recipe_id": recipe.id}, priority=priority
+        session,
+        dag_id=recipe.dag_id,
+        run_id=run_id,
+        conf={"scale_recipe_id": recipe.id},
+        priority=priority,
+        shown=shown,
     )
     recipe.run_id, recipe.dispatched = run_id, utcnow()
     session.execute(
@@ -174,8 +199,8 @@ def _start_recipe(session: Session, recipe: Recipe, priority: int) -> None:
         runs.cancel_tasks(session, dag_id=recipe.dag_id, run_id=run_id, task_ids=list(canceled))
 
 
-def _start_job(session: Session, job: Job) -> None:
-    if restore_run(session, job):
+def _start_job(session: Session, job: Job, shown: dict[str, PublishedDag]) -> None:
+    if restore_run(session, job, shown):
         pass  # all that is to run in it waits
     elif job.run_id is not None:
         tasks = [job.task_id, *_later_tasks(session, job)]
@@ -185,7 +210,12 @@ def _start_job(session: Session, job: Job) -> None:
     else:
         run_id = names.job_run_id(job.id)
         runs.create_run(
-            session, dag_id=job.dag_id, run_id=run_id, conf={"scale_job_id": job.id}, priority=job.priority
+            session,
+            dag_id=job.dag_id,
+            run_id=run_id,
+            conf={"scale_job_id": job.id},
+            priority=job.priority,
+            shown=shown,
         )
         job.run_id = run_id
     job.dispatched, job.why = utcnow(), None

@@ -32,11 +32,21 @@ def lock_job(session: Session, job_id: int) -> Job:
 
     :raises NotFound: if there is none of this id.
     """
-    job = None
+    recipe_id = None
     if 0 < job_id <= _BIGGEST_ID:
         recipe_id = session.execute(select(Job.recipe_id).where(Job.id == job_id)).scalar()
-        if recipe_id is not None:
-            _lock(session, Recipe.id, recipe_id, wait=True)
+    return lock_job_of(session, job_id, recipe_id)
+
+
+def lock_job_of(session: Session, job_id: int, recipe_id: int | None) -> Job:
+    """Do as :func:`lock_job`, for who has found out already whose job it is: that never changes.
+
+    :param recipe_id: of its recipe, None if it has none.
+    """
+    job = None
+    if recipe_id is not None:
+        _lock(session, Recipe.id, recipe_id, wait=True)
+    if 0 < job_id <= _BIGGEST_ID:
         job = _locked(session, Job, Job.id, job_id, wait=True)
     if job is None:
         raise NotFound(f"There is no job {job_id}.")
@@ -46,6 +56,11 @@ def lock_job(session: Session, job_id: int) -> Job:
 def try_lock_job(session: Session, job_id: int) -> Job | None:
     """Return a job as it is now, locked together with its recipe; None if somebody else is at one of them."""
     recipe_id = session.execute(select(Job.recipe_id).where(Job.id == job_id)).scalar()
+    return try_lock_job_of(session, job_id, recipe_id)
+
+
+def try_lock_job_of(session: Session, job_id: int, recipe_id: int | None) -> Job | None:
+    """Do as :func:`try_lock_job`, for who knows the id of the job's recipe (None if it has none)."""
     if recipe_id is not None and not try_lock_recipe(session, recipe_id):
         return None
     return _locked(session, Job, Job.id, job_id, wait=False)

@@ -10,12 +10,14 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from scale_airflow.engine import runs
+from scale_airflow.engine.serialized import PublishedDag
 from scale_airflow.store.models import Job
 
 
-def restore_run(session: Session, job: Job) -> bool:
+def restore_run(session: Session, job: Job, shown: dict[str, PublishedDag]) -> bool:
     """Create the run of a locked job again if Airflow has it no more; its tasks are as Scale's jobs are.
 
+    :param shown: see :func:`~scale_airflow.engine.runs.create_run`.
     :returns: whether it was created.
     :raises EngineError: if its DAG is gone as well.
     """
@@ -25,7 +27,7 @@ def restore_run(session: Session, job: Job) -> bool:
     family = session.scalars(select(Job).where(same_run).order_by(Job.id)).all()
     conf = {"scale_job_id": job.id} if job.recipe_id is None else {"scale_recipe_id": job.recipe_id}
     address: dict[str, Any] = {"dag_id": job.dag_id, "run_id": job.run_id}
-    runs.create_run(session, **address, conf=conf, priority=job.priority)
+    runs.create_run(session, **address, conf=conf, priority=job.priority, shown=shown)
     if job.recipe_id is not None:
         weigh_tasks(session, job.recipe_id, but=job.priority)
     completed = [found.task_id for found in family if found.status == "COMPLETED"]
