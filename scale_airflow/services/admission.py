@@ -130,16 +130,16 @@ def admit(
 ) -> Decision:
     """Decide whether an execution may start on a node now (the caller holds the node's lock)."""
     hold_pauses(session)
-    if session.scalar(select(Scheduler.is_paused).where(Scheduler.id == 1)):
-        return Decision(False, "The scheduler is paused.")
     # As it is now, and stays until this has been decided: a pause counts from the moment of its answer.
-    limits = session.execute(
-        select(JobType.is_paused, JobType.max_scheduled)
+    job_type, is_paused = session.execute(
+        select(JobType, select(Scheduler.is_paused).where(Scheduler.id == 1).scalar_subquery())
         .where(JobType.id == job.job_type_id)
-        .with_for_update(read=True)
+        .with_for_update(of=JobType, read=True)
+        .execution_options(populate_existing=True)
     ).one()
-    job_type = job.job_type
-    if limits.is_paused:
+    if is_paused:
+        return Decision(False, "The scheduler is paused.")
+    if job_type.is_paused:
         return Decision(False, f"Job type {job_type.name} {job_type.version} is paused.")
     refused = _node_refuses(node, hostname, settings)
     if refused:
@@ -148,10 +148,10 @@ def admit(
     me = room.Claimant(execution.id, job.id, job.priority, execution.queued, room.needs_of(job))
     if not room.fits(me.needs, room.total_of(node)):
         return Decision(False, _too_large(session, me.needs, node, settings), is_of_node=True)
-    if limits.max_scheduled is not None:
+    if job_type.max_scheduled is not None:
         # Claims on several nodes take turns: together they start no more than this.
         lock_name(session, "places of a job type", str(job_type.id))
-        refused = _no_place(session, job_type, limits.max_scheduled, me)
+        refused = _no_place(session, job_type, job_type.max_scheduled, me)
         if refused:
             return Decision(False, refused, "type")
     return _room(session, execution, node, me)

@@ -18,7 +18,7 @@ from scale_airflow.config import Settings
 from scale_airflow.engine import tasks
 from scale_airflow.errors import Forbidden, InvalidRequest
 from scale_airflow.execution.order import ClaimAnswer, ClaimRequest, Outcome, ReserveAnswer
-from scale_airflow.services import adoption, orders
+from scale_airflow.services import adoption, facts, orders
 from scale_airflow.services.admission import (
     Decision,
     admit,
@@ -32,7 +32,7 @@ from scale_airflow.services.admission import (
 from scale_airflow.services.clears import follow_clear, was_cleared
 from scale_airflow.services.executions import lose_execution
 from scale_airflow.services.jobs import refuse_start
-from scale_airflow.services.locks import latest_execution, lock_job
+from scale_airflow.services.locks import latest_execution, lock_job_of
 from scale_airflow.services.queue import set_status
 from scale_airflow.services.room import needs_of
 from scale_airflow.store.models import Job, JobExecution, Node, QueueEntry, utcnow
@@ -46,7 +46,7 @@ def claim(session: Session, request: ClaimRequest, settings: Settings) -> ClaimA
     :raises InvalidRequest: if a run to adopt belongs to nothing that Scale knows.
     """
     task_instance_id = _require_running(session, request)
-    job = _job_of(session, request, settings)
+    job = _job_of(session, request)
     if job.status in ("FAILED", "CANCELED") and was_cleared(session, job, task_instance_id):
         follow_clear(session, job)
     over = _over(job)
@@ -60,6 +60,7 @@ def claim(session: Session, request: ClaimRequest, settings: Settings) -> ClaimA
     # Once more, now that nothing of the job changes: while this claim waited for the lock, the task may have
     # moved on to its next try, whose token would be taken away.
     _require_running(session, request)
+    facts.interface_of(job.job_type_rev)  # read now: reading sends first what has changed
     try:
         with session.begin_nested():
             return _grant(session, job, execution, request, settings)
@@ -104,10 +105,10 @@ def reserve(session: Session, request: ClaimRequest, settings: Settings) -> Rese
 
     Ready is also the answer when there is nothing (more) to wait for: the claim then says what is the case.
     """
-    job_id = _find_job(session, request)
-    if job_id is None:
+    found = _find_job(session, request)
+    if found is None:
         return ReserveAnswer(True)
-    job = lock_job(session, job_id)
+    job = lock_job_of(session, *found)
     execution = latest_execution(session, job)
     if execution is not None and execution.status == "RUNNING":
         node = session.get(Node, execution.node_id) if execution.node_id else None
@@ -182,25 +183,27 @@ def _require_running(session: Session, request: ClaimRequest) -> uuid.UUID:
     return task_instance_id
 
 
-def _find_job(session: Session, request: ClaimRequest) -> int | None:
-    return session.execute(
-        select(Job.id).where(
+def _find_job(session: Session, request: ClaimRequest) -> tuple[int, int | None] | None:
+    """Return the id of the task's job, and that of its recipe."""
+    row = session.execute(
+        select(Job.id, Job.recipe_id).where(
             Job.dag_id == request.dag_id, Job.run_id == request.run_id, Job.task_id == request.task_id
         )
-    ).scalar()
+    ).one_or_none()
+    return None if row is None else (row.id, row.recipe_id)
 
 
-def _job_of(session: Session, request: ClaimRequest, settings: Settings) -> Job:
-    job_id = _find_job(session, request)
-    if job_id is None:
+def _job_of(session: Session, request: ClaimRequest) -> Job:
+    found = _find_job(session, request)
+    if found is None:
         adoption.adopt(session, request)
-        job_id = _find_job(session, request)
-    if job_id is None:
+        found = _find_job(session, request)
+    if found is None:
         raise InvalidRequest(
             f"Task {request.task_id} of {request.dag_id} is not a job of the recipe that the run was "
             "adopted as."
         )
-    return lock_job(session, job_id)
+    return lock_job_of(session, *found)
 
 
 def _note_first_to_hear(session: Session, job: Job, task_instance_id: uuid.UUID) -> None:
@@ -298,8 +301,9 @@ def _go(
         job.dispatched = now
         session.execute(delete(QueueEntry).where(QueueEntry.job_id == job.id))
     token = _new_token(execution)
-    session.flush()
-    return ClaimAnswer("go", order=orders.order_of(session, job, execution, token, settings, continues=False))
+    with session.no_autoflush:  # what is read for the order has not changed
+        order = orders.order_of(session, job, execution, token, settings, continues=False)
+    return ClaimAnswer("go", order=order)
 
 
 def _schedule(execution: JobExecution, job: Job, node: Node) -> None:

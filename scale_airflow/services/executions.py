@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import datetime
 
 from dateutil.parser import isoparse
@@ -22,9 +24,9 @@ from scale_airflow.execution.order import (
     FailureReport,
     ReportAnswer,
 )
-from scale_airflow.services import products
+from scale_airflow.services import facts, products
 from scale_airflow.services.jobs import complete_job, end_execution, error_named, retry_or_fail
-from scale_airflow.services.locks import lock_execution, lock_job
+from scale_airflow.services.locks import lock_execution, lock_job_of
 from scale_airflow.services.node_health import pause_if_failing
 from scale_airflow.store.models import Job, JobExecution, utcnow
 
@@ -33,18 +35,36 @@ _BIGGEST_ID = 2**63 - 1
 _GIVEN_UP = ("mesos-lost", "node-lost", "scheduler-lost")
 
 
-def authenticate(session: Session, execution_id: int, token: str) -> None:
-    """Check that a token is the one that the execution's latest claim handed out.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which job an execution is of, and which recipe that is of: it never changes."""
 
-    :raises NotFound: if there is no such execution.
-    :raises Forbidden: if the token is another one; the answer does not tell which part is wrong.
+    job_id: int
+    recipe_id: int | None
+
+
+def authenticate(session: Session, execution_id: int, token: str) -> Place:
+    """Check that a token is the one that the execution's latest claim handed out; return whose it is.
+
+    :raises Forbidden: if there is no such execution, or the token is another one; the answer does not tell
+        which part is wrong.
     """
-    stored = None
-    if 0 < execution_id <= _BIGGEST_ID:
-        stored = session.execute(
-            select(JobExecution.token_sha256).where(JobExecution.id == execution_id)
-        ).scalar()
-    _require_token(execution_id, stored, token)
+    found = _find(session, execution_id)
+    _require_token(execution_id, found[1] if found else None, token)
+    assert found is not None
+    return found[0]
+
+
+def _find(session: Session, execution_id: int) -> tuple[Place, str | None] | None:
+    """Return whose an execution is, and its token's hash."""
+    if not 0 < execution_id <= _BIGGEST_ID:
+        return None
+    row = session.execute(
+        select(JobExecution.job_id, Job.recipe_id, JobExecution.token_sha256)
+        .join(Job, Job.id == JobExecution.job_id)
+        .where(JobExecution.id == execution_id)
+    ).one_or_none()
+    return None if row is None else (Place(row.job_id, row.recipe_id), row.token_sha256)
 
 
 def _require_token(execution_id: int, stored: str | None, token: str) -> None:
@@ -68,7 +88,11 @@ def beat(session: Session, execution_id: int, report: BeatReport) -> BeatAnswer:
 
 
 def complete(
-    session: Session, execution_id: int, report: CompletionReport, token: str | None = None
+    session: Session,
+    execution_id: int,
+    report: CompletionReport,
+    token: str | None = None,
+    place: Place | None = None,
 ) -> ReportAnswer:
     """Commit what an execution produced: products, parse results and what follows from them, all at once.
 
@@ -76,16 +100,20 @@ def complete(
 
     :param token: what the report came with. It is checked once more: a new try may have claimed the execution
         while the report waited for its turn.
+    :param place: what :func:`authenticate` has returned; looked up if not given.
     :raises Forbidden: if the token is another one by now.
     """
-    job, execution = _locked(session, execution_id, token)
+    job, execution = _locked(session, execution_id, token, place)
     if execution.status != "RUNNING":
         return _answer_again(job, execution)
+    facts.interface_of(job.job_type_rev)  # read now: reading sends first what has changed
     _note_progress(execution, report)
     execution.job_exit_code = report.exit_code
     execution.environment = report.environment
+    # Nothing is stored before the report was checked, so without results there is nothing to take back.
+    has_results = report.outputs or report.parse_results
     try:
-        with session.begin_nested():
+        with session.begin_nested() if has_results else nullcontext():
             _commit_results(session, job, execution, report)
     except InvalidDocument as error:
         return _fail(session, job, execution, "unknown", str(error))
@@ -107,14 +135,19 @@ def _commit_results(session: Session, job: Job, execution: JobExecution, report:
 
 
 def fail(
-    session: Session, execution_id: int, report: FailureReport, token: str | None = None
+    session: Session,
+    execution_id: int,
+    report: FailureReport,
+    token: str | None = None,
+    place: Place | None = None,
 ) -> ReportAnswer:
     """Record a failed execution; say whether the job is retried.
 
     :param token: as for :func:`complete`.
+    :param place: likewise.
     :raises Forbidden: if the token is another one by now.
     """
-    job, execution = _locked(session, execution_id, token)
+    job, execution = _locked(session, execution_id, token, place)
     if execution.status != "RUNNING":
         return _answer_again(job, execution)
     _note_progress(execution, report)
@@ -132,11 +165,15 @@ def lose_execution(
     _fail(session, job, execution, error_name, message)
 
 
-def _locked(session: Session, execution_id: int, token: str | None) -> tuple[Job, JobExecution]:
-    job_id = session.execute(select(JobExecution.job_id).where(JobExecution.id == execution_id)).scalar()
-    if job_id is None:
-        raise NotFound(f"There is no job execution {execution_id}.")
-    job = lock_job(session, job_id)
+def _locked(
+    session: Session, execution_id: int, token: str | None, place: Place | None
+) -> tuple[Job, JobExecution]:
+    if place is None:
+        found = _find(session, execution_id)
+        if found is None:
+            raise NotFound(f"There is no job execution {execution_id}.")
+        place = found[0]
+    job = lock_job_of(session, place.job_id, place.recipe_id)
     execution = lock_execution(session, execution_id)
     assert execution is not None
     if token is not None:

@@ -40,6 +40,8 @@ def store_products(
     interface = facts.interface_of(job.job_type_rev)
     data = JobData.parse(job.data)
     _check_report(session, report, interface, data, execution)
+    if not report.outputs:
+        return JobResults(outputs={}, is_list={})
     inputs = _input_files(session, job) if data.file_ids() else []
     is_operational = job.job_type.is_operational and all(
         file.is_operational for file in inputs if file.kind == "PRODUCT"

@@ -18,7 +18,6 @@ from scale_airflow.api_plugin.runtime_access import (
     raw_body,
     read_message,
     require_secret,
-    require_token,
 )
 from scale_airflow.config import settings
 from scale_airflow.execution.order import (
@@ -35,7 +34,6 @@ from scale_airflow.store.session import transaction
 router = APIRouter(prefix="/runtime", tags=["Runtime"], include_in_schema=False)
 
 Body = Annotated[bytes, Depends(raw_body)]
-Execution = Annotated[int, Depends(require_token)]
 Token = Annotated[str, Depends(bearer)]
 _SECRET: list[Any] = [Depends(require_secret)]
 
@@ -59,38 +57,42 @@ def reserve(body: Body) -> Reply:
 
 
 @router.post("/executions/{execution_id}/log/")
-def append_log(execution_id: Execution, body: Body) -> Reply:
+def append_log(execution_id: int, token: Token, body: Body) -> Reply:
     """Keep a piece of what an execution wrote."""
-    chunk = read_message(LogChunk, body)
     with transaction(point="runtime.append_log") as session:
+        executions.authenticate(session, execution_id, token)
+        chunk = read_message(LogChunk, body)
         takes_more = logs.append_log(session, execution_id, chunk, settings().max_log_bytes)
     return Reply({"more": takes_more})
 
 
 @router.post("/executions/{execution_id}/beat/")
-def beat(execution_id: Execution, body: Body) -> Reply:
+def beat(execution_id: int, token: Token, body: Body) -> Reply:
     """Record that an execution is alive; say whether it goes on."""
-    report = read_message(BeatReport, body)
     with transaction(point="runtime.beat") as session:
+        executions.authenticate(session, execution_id, token)
+        report = read_message(BeatReport, body)
         answer = executions.beat(session, execution_id, report)
     return Reply(answer.to_dict())
 
 
 @router.post("/executions/{execution_id}/complete/")
-def complete(execution_id: Execution, token: Token, body: Body) -> Reply:
+def complete(execution_id: int, token: Token, body: Body) -> Reply:
     """Commit the results of an execution."""
-    report = read_message(CompletionReport, body)
     with transaction(point="runtime.complete") as session:
-        answer = executions.complete(session, execution_id, report, token)
+        place = executions.authenticate(session, execution_id, token)
+        report = read_message(CompletionReport, body)
+        answer = executions.complete(session, execution_id, report, token, place)
     return Reply(answer.to_dict())
 
 
 @router.post("/executions/{execution_id}/fail/")
-def fail(execution_id: Execution, token: Token, body: Body) -> Reply:
+def fail(execution_id: int, token: Token, body: Body) -> Reply:
     """Record that an execution failed; say whether the job is retried."""
-    report = read_message(FailureReport, body)
     with transaction(point="runtime.fail") as session:
-        answer = executions.fail(session, execution_id, report, token)
+        place = executions.authenticate(session, execution_id, token)
+        report = read_message(FailureReport, body)
+        answer = executions.fail(session, execution_id, report, token, place)
     return Reply(answer.to_dict())
 
 
