@@ -36,6 +36,8 @@ _RETRY_SECONDS = 2.0
 _TIDY_SECONDS = 60.0
 _OUTCOMES_SECONDS = 30.0
 _MERGE_SECONDS = 5.0
+#: From one look at the queue to the next, however many ask for one: what is queued meanwhile is seen at once.
+_PACE_SECONDS = 0.1
 
 
 class Tick:
@@ -90,6 +92,7 @@ class Tick:
             load_due: datetime | None = None
             while not self._stop.is_set():
                 found = settings()
+                began = time.monotonic()
                 _dispatch_all(found)
                 now = time.monotonic()
                 if now - reconciled >= found.reconcile_interval:
@@ -114,6 +117,7 @@ class Tick:
                 if load_due is None or utcnow() >= load_due:
                     load_due = _record_load()
                 listener.wait(found.tick_interval, self._bell)
+                self._stop.wait(max(0.0, began + _PACE_SECONDS - time.monotonic()))
 
 
 def _publish_own_rules() -> None:

@@ -83,12 +83,15 @@ def queue_job(
     job = _new_job(job_type, revision, event, priority)
     job.dag_id = adopted.dag_id if adopted else revision.dag_id or ""
     job.task_id = (adopted and adopted.task_id) or names.JOB_TASK_ID
-    session.add(job)
-    session.flush()
-    make_ready(session, job, job_type, interface, parsed, files)
     if adopted:
         job.run_id, job.dispatched = adopted.run_id, utcnow()
-    else:
+    # Its row is written once, as it is when it waits.
+    _give(job, job_type, interface, parsed, files)
+    _begin_try(job)
+    session.add(job)
+    session.flush()
+    _add_try(session, job, interface, parsed)
+    if not adopted:
         session.add(
             QueueEntry(
                 job_id=job.id,
@@ -183,13 +186,25 @@ def make_ready(
     files: Mapping[int, FileFacts],
 ) -> JobExecution:
     """Give a PENDING job its data and its first execution: it is QUEUED from now on."""
+    _give(job, job_type, interface, data, files)
+    _begin_try(job)
+    return _add_try(session, job, interface, data)
+
+
+def _give(
+    job: Job, job_type: JobType, interface: JobInterface, data: JobData, files: Mapping[int, FileFacts]
+) -> None:
     for name, value in ready_values(job_type, interface, data, files).items():
         setattr(job, name, value)
+
+
+def _add_try(session: Session, job: Job, interface: JobInterface, data: JobData) -> JobExecution:
+    """Add the rows of a job's input files and of its first execution."""
     session.add_all(
         JobInputFile(job_id=job.id, input_name=input_name, file_id=number)
         for input_name, number in input_files(interface, data)
     )
-    return new_execution(session, job, interface)
+    return _add_execution(session, job, interface)
 
 
 def ready_values(
@@ -219,17 +234,24 @@ def input_files(interface: JobInterface, data: JobData) -> list[tuple[str, int]]
 
 def new_execution(session: Session, job: Job, interface: JobInterface) -> JobExecution:
     """Begin the next try of a job: QUEUED, with an execution that a worker may claim."""
-    now = utcnow()
+    _begin_try(job)
+    return _add_execution(session, job, interface)
+
+
+def _begin_try(job: Job) -> None:
     job.num_exes += 1
     job.error_id = None
-    job.queued, job.started, job.ended = now, None, None
+    job.queued, job.started, job.ended = utcnow(), None, None
     set_status(job, "QUEUED")
+
+
+def _add_execution(session: Session, job: Job, interface: JobInterface) -> JobExecution:
     execution = JobExecution(
         job_id=job.id,
         exe_num=job.num_exes,
         status="QUEUED",
         timeout=job.timeout,
-        queued=now,
+        queued=job.queued,
         command_arguments=command_arguments(interface, job.data),
     )
     session.add(execution)
