@@ -9,7 +9,7 @@ VENV := .venv/bin
 export PORT ONCE DOCKER WITHOUT
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-test demo stop test crash-test lint format bench docs clean
+.PHONY: help venv venv-test demo stop test crash-test fuzz lint format bench docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,8 +32,11 @@ test: venv-test ## Set up what is missing and run every test (WITHOUT=docker,bro
 
 crash-test: venv-test ## Kill processes while a whole system works, and see that nothing is lost (KILLS=200, SEED=1)
 	$(VENV)/python -m tests.crash --kills $(or $(KILLS),200) $(if $(SEED),--seed $(SEED)) \
-	$(if $(LONGEST),--longest $(LONGEST)) $(if $(EVERY_POINT),--every-point) \
 	$(if $(CRASH_REPORT),--report $(CRASH_REPORT))
+
+fuzz: venv-test ## Send the REST API requests of all kinds, others each time (CASES=100000, SEED=1)
+	FUZZ_CASES=$(or $(CASES),100000) FUZZ_SEED=$(SEED) $(VENV)/python -m pytest \
+	tests/integration/api/test_fuzz.py
 
 lint: venv-test ## Check format, style, types and the direction of imports
 	$(VENV)/ruff format --check .
