@@ -32,6 +32,7 @@ test: venv-test ## Set up what is missing and run every test (WITHOUT=docker,bro
 
 crash-test: venv-test ## Kill processes while a whole system works, and see that nothing is lost (KILLS=200, SEED=1)
 	$(VENV)/python -m tests.crash --kills $(or $(KILLS),200) $(if $(SEED),--seed $(SEED)) \
+	$(if $(LONGEST),--longest $(LONGEST)) $(if $(EVERY_POINT),--every-point) \
 	$(if $(CRASH_REPORT),--report $(CRASH_REPORT))
 
 fuzz: venv-test ## Send the REST API requests of all kinds, others each time (CASES=100000, SEED=1)
