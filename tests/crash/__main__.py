@@ -48,7 +48,7 @@ def main() -> int:
     if is_missing:
         print(f"{len(outcome.missed)} points were not hit.")
     if outcome.wrong or is_missing:
-        short = " --short" if given.short else ""
+        short = (" --short" if given.short else "") + (" --every-point" if given.every_point else "")
         print(f"The seed is {seed}. Again: python -m tests.crash --kills {given.kills} --seed {seed}{short}")
         print(f"The run's folder, with all logs, is {outcome.folder}.")
         return 1

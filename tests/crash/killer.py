@@ -51,6 +51,9 @@ _PATIENCE = 6.0
 _MOST_PATIENCE = 25.0
 """Seconds after which what all need is killed again even though nothing was done since."""
 
+_PATIENCE_OF_LONG = 40.0
+"""The same in a long run, in which something is always being done."""
+
 _WEIGHTS = {
     "task": 26,
     "worker": 10,
@@ -162,7 +165,8 @@ class Killer:
                     return
                 # What all else needs is killed once it is at work again.
                 at_rest = is_at_rest()
-                is_late = time.monotonic() - self._last_of_all > _MOST_PATIENCE
+                patience = _PATIENCE_OF_LONG if self._system.is_long else _MOST_PATIENCE
+                is_late = time.monotonic() - self._last_of_all > patience
                 is_calm = is_late or (at_rest and self._system.is_up("api-server"))
                 if self._system.is_long:
                     self._aim()
@@ -303,7 +307,8 @@ class Killer:
         return aim.process_at(point)
 
     def _note(self, victim: str, point: str | None) -> None:
-        if victim in _NEEDED_BY_ALL:
+        # In a long run others go on with the work of an API server that died at a point.
+        if victim in _NEEDED_BY_ALL and (point is None or not self._system.is_long):
             self._last_of_all = time.monotonic()
         self.kills.append(Kill(victim, point, round(max(0.0, time.monotonic() - self._begun), 1)))
 
