@@ -36,7 +36,8 @@ def number(request: pytest.FixtureRequest, cases: int) -> int | None:
         return None
     found = int(os.environ.get("FUZZ_SEED") or random.randrange(2**32))
     again = f"make fuzz SEED={found} CASES={cases * len(OPERATIONS)}"
-    request.config.get_terminal_writer().line(f"\nThe same requests again: {again}")
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print(f"\nThe same requests again: {again}", flush=True)
     return found
 
 
