@@ -304,7 +304,8 @@ def multiply(session: Session, recipes: int, jobs: int) -> None:
     recipe = session.scalars(select(Recipe)).one()
     (first,) = (job for job in recipe.jobs if job.status == "QUEUED")
     lone = session.scalars(select(Job).where(Job.recipe_id.is_(None))).one()
-    session.execute(text("SET LOCAL session_replication_role = replica"))  # foreign keys need no check here
+    # Foreign keys need no check here; the triggers of the tally are left out as well.
+    session.execute(text("SET LOCAL session_replication_role = replica"))
     session.execute(
         text(
             f"INSERT INTO scale_recipe (id, {columns(Recipe)}) OVERRIDING SYSTEM VALUE "
@@ -340,6 +341,9 @@ def multiply(session: Session, recipes: int, jobs: int) -> None:
             ),
             {"count": count, "id": job.id if job is lone else recipe.id},
         )
+    session.execute(text("DELETE FROM scale_job_tally"))
+    tally = "SELECT job_type_id, status, count(*) FROM scale_job GROUP BY job_type_id, status"
+    session.execute(text(f"INSERT INTO scale_job_tally (job_type_id, status, amount) {tally}"))
     session.commit()
 
 
