@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, TimeoutError
 from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from scale_airflow.api_plugin.replies import Reply, refusal
 from scale_airflow.errors import (
@@ -44,6 +45,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ScaleError, _scale_error)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(RequestValidationError, _wrong_parameters)
+    app.add_exception_handler(ClientDisconnect, _client_left)
     for kind in (DBAPIError, TimeoutError, StaleDataError):
         app.add_exception_handler(kind, _database_error)
 
@@ -104,6 +106,12 @@ def _http_exception(request: Request, error: Exception) -> Reply:
         allowed = (error.headers or {}).get("Allow", "")
         detail = f"{request.method} is not allowed here; allowed: {allowed or 'nothing'}."
     return refusal(error.status_code, detail, headers=error.headers)
+
+
+def _client_left(request: Request, _error: Exception) -> Reply:
+    """Answer nobody: the client (a worker that was killed) was gone before its request was whole."""
+    log.info("%s %s: the client left before its request was whole", request.method, request.url.path)
+    return refusal(400, "The request ended before its body was complete.")
 
 
 def _wrong_parameters(request: Request, error: Exception) -> Reply:
