@@ -24,6 +24,9 @@ import pytest
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+# Their assertions, too, say what they have compared.
+pytest.register_assert_rewrite("job_walk", "reference_model", "looks", "work", "world")
+
 # Short, because PostgreSQL's socket lies below it and a socket's path has 107 characters at most.
 ROOT = Path(tempfile.mkdtemp(prefix="scale-", dir="/tmp"))
 PGDATA = ROOT / "pg"

@@ -31,8 +31,6 @@ from scale_airflow.services.node_health import pause_if_failing
 from scale_airflow.store.models import Job, JobExecution, utcnow
 
 _BIGGEST_ID = 2**63 - 1
-#: Errors of executions that were given up here, so that no report of theirs ever counted.
-_GIVEN_UP = ("mesos-lost", "node-lost", "scheduler-lost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +160,7 @@ def lose_execution(
     session: Session, job: Job, execution: JobExecution, message: str, *, error_name: str = "mesos-lost"
 ) -> None:
     """End a running execution whose worker can't report any more, as a system error; both are locked."""
+    execution.is_given_up = True
     _fail(session, job, execution, error_name, message)
 
 
@@ -186,7 +185,7 @@ def _answer_again(job: Job, execution: JobExecution) -> ReportAnswer:
     text = f"Job execution {execution.id} is {execution.status} already."
     if execution.status == "COMPLETED":
         return ReportAnswer("done", text)
-    if execution.status != "FAILED" or (execution.error is not None and execution.error.name in _GIVEN_UP):
+    if execution.status != "FAILED" or execution.is_given_up:
         return ReportAnswer("ignored", text)
     if job.num_exes > execution.exe_num:
         return ReportAnswer("retry", f"{text} Try {job.num_exes} of job {job.id} follows.")

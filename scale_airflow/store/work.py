@@ -7,6 +7,7 @@ import uuid
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Computed,
     Double,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    false,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -199,7 +201,8 @@ class JobExecution(Base):
 
     While it is QUEUED, ``reserved`` is when room on the node was reserved for it, ``asked`` when it last
     asked in vain, and ``asks_for`` what it lacks: room on the ``node``, or a place of its ``type``.
-    ``unswept`` counts the claims whose workers may have stored files that no report named.
+    ``unswept`` counts the claims whose workers may have stored files that no report named. ``is_given_up``
+    says that it was ended without its worker, whose report comes too late.
     """
 
     __tablename__ = "scale_job_execution"
@@ -247,6 +250,7 @@ class JobExecution(Base):
     backend: Mapped[OptionalText]
     output_path: Mapped[OptionalText]
     unswept: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    is_given_up: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     reserved: Mapped[OptionalMoment]
     asked: Mapped[OptionalMoment]
     asks_for: Mapped[OptionalText]

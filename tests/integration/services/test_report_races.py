@@ -50,6 +50,13 @@ def test_one_report_that_comes_several_times_at_once_counts_once(world: World) -
     assert products(world) == 1
 
 
+def test_a_worker_that_lost_its_container_is_answered_twice_alike(world: World) -> None:
+    """Its error is the one of executions that are given up without a report, but it has reported."""
+    job, order = running(world, world.job_type("one", max_tries=2))
+    assert [world.fail(order, error="mesos-lost").decision for _ in range(2)] == ["retry", "retry"]
+    assert world.reload(job).num_exes == 2
+
+
 def test_a_repeated_report_of_a_failure_is_answered_as_the_first(world: World) -> None:
     _, order = running(world, world.job_type("one", max_tries=2))
     assert [world.fail(order).decision for _ in range(2)] == ["retry", "retry"]
