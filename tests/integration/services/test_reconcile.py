@@ -276,3 +276,31 @@ def test_a_lone_job_whose_run_is_gone_runs_again_when_requeued(world: World, han
     hand.scheduler_looks()
     world.run(job)
     assert world.reload(job).status == "COMPLETED"
+
+
+@pytest.mark.parametrize("is_running", [False, True])
+def test_the_next_job_runs_though_a_user_marks_the_completed_one_failed(
+    world: World, hand: AirflowHand, is_running: bool
+) -> None:
+    """Airflow gives up what comes after the task, and then takes the run for a deadlock."""
+    jobs = chain(world)
+    world.run(jobs["a"])
+    hand.scheduler_looks()
+    assert states(world, jobs) == "success scheduled None"
+    order = started(world, jobs["b"]) if is_running else None
+    hand.user_marks(world.task(jobs["a"]), "failed")
+    hand.scheduler_looks()
+    look(world, hand)
+    assert run_state(world, jobs["a"]) in ("queued", "running")
+    assert statuses(world, jobs) == f"COMPLETED {'RUNNING' if is_running else 'QUEUED'} PENDING"
+    hand.scheduler_looks()
+    if order is not None:
+        assert world.complete(order).decision == "done"
+    else:
+        assert str(world.task(jobs["b"]).state) == "scheduled"
+        world.run(jobs["b"])
+    assert statuses(world, jobs) == "COMPLETED COMPLETED QUEUED"
+    assert look(world, hand) in (0, 1)
+    hand.scheduler_looks()
+    world.run(jobs["c"])
+    assert statuses(world, jobs) == "COMPLETED COMPLETED COMPLETED"
