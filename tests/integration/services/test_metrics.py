@@ -282,7 +282,7 @@ def fill(session: Session, types: dict[str, list[int]], jobs: list[Any], ingests
 
 def shown(session: Session, kind: Any, wanted: PlotFilter) -> dict[tuple[str, int | None], int]:
     """What the plot data of the day are, by column and choice."""
-    window = Window(started=MIDNIGHT, ended=MIDNIGHT)
+    window = Window(started=MIDNIGHT, ended=MIDNIGHT + timedelta(hours=1))
     found = plot_data(session, kind, wanted, window)
     assert found.count == len(kind.columns)
     return {
