@@ -56,6 +56,12 @@ def page(marker: str) -> str:
         "running server shows the same, with every field of the requests, at `/scale/docs`, and as OpenAPI",
         "document at `/scale/openapi.json`; that of this version is [openapi.json](openapi.json).",
     ]
+    missing = _missing(document)
+    if missing:
+        lines += ["", "These requests of Scale's specification are answered with 404:", ""]
+        lines += [f"- `{request}`" for request in missing]
+    else:
+        lines += ["", "Every request of Scale's specification is served."]
     for tag in TAGS:
         lines += ["", f"## {tag['name']}", "", tag["description"]]
         if not by_tag[tag["name"]]:
@@ -68,13 +74,6 @@ def page(marker: str) -> str:
             )
             summary = operation.get("summary", "").replace("|", "\\|")
             lines.append(f"| `{method} {path}` | {summary} | {query} |")
-    lines += ["", "## Not served yet", ""]
-    missing = _missing(document)
-    if missing:
-        lines += ["These requests of Scale's specification are answered with 404:", ""]
-        lines += [f"- `{request}`" for request in missing]
-    else:
-        lines.append("Every request of Scale's specification is served.")
     return "\n".join(lines) + "\n"
 
 
