@@ -347,8 +347,11 @@ class Scale:
             run.state = "running"
             for job in run.jobs.values():
                 self._schedule(run, job)
+            is_stuck = self._is_stuck(run)
             states = [job.task.state for job in run.jobs.values()]
-            if all(state in OVER for state in states):
+            if is_stuck and not all(state in OVER for state in states):
+                run.state = "failed"  # Airflow calls it a deadlock
+            elif all(state in OVER for state in states):
                 leaves = [
                     job.task.state
                     for name, job in run.jobs.items()
@@ -357,6 +360,20 @@ class Scale:
                 run.state = (
                     "failed" if any(state in ("failed", "upstream_failed") for state in leaves) else "success"
                 )
+
+    def _is_stuck(self, run: Run) -> bool:
+        """Say whether nothing that is left can run; what has begun after a task that failed is given up."""
+        left = [job for job in run.jobs.values() if job.task.state not in OVER]
+        above = [[parent.task.state for parent in run.parents(job)] for job in left]
+        can_run = any(all(state == "success" for state in states) for states in above)
+        if not left or can_run or any(job.task.state == "deferred" for job in left):
+            return False
+        for job, states in zip(left, above, strict=True):
+            if any(state in ("failed", "upstream_failed") for state in states):
+                self._end_task(job, "upstream_failed")
+            elif any(state == "skipped" for state in states):
+                self._end_task(job, "skipped")
+        return True
 
     def _schedule(self, run: Run, job: Job) -> None:
         task = job.task
