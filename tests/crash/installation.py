@@ -56,8 +56,13 @@ _SCALE = {
     "node_lost_timeout": "30",
     "reconcile_interval": "2",
 }
-AT_START = ("agent.id.before", "agent.id.after")
-"""Crash points that are passed once, when an installation is new; armed before it starts."""
+AT_START = (
+    "agent.id.before",
+    "agent.id.after",
+    "tick.record_load.commit.before",
+    "tick.record_load.commit.after",
+)
+"""Crash points passed when an installation is new, and not again within the hour; armed before it starts."""
 
 _SHARED_MEMORY = Path("/dev/shm")
 _LOOK = 0.1
