@@ -4,8 +4,6 @@ clock's."""
 
 from __future__ import annotations
 
-import logging
-
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -15,28 +13,11 @@ from scale_airflow.services import repairs
 from scale_airflow.services.locks import latest_execution, try_lock_job
 from scale_airflow.store.models import Job
 
-log = logging.getLogger(__name__)
-
 _TEXT = "Airflow's executor lost its task before it started, as when a worker process is killed."
 
 
-def retry_lost_tasks(session: Session, limit: int) -> int:
-    """Have the lost tasks tried again, in one transaction; what somebody else is at is left for next time.
-
-    :param limit: how many at most.
-    :returns: how many are tried again.
-    """
-    repaired = 0
-    for lost in lost_tasks.lost_tasks(session)[:limit]:
-        try:
-            with session.begin_nested():
-                repaired += _retry(session, lost)
-        except Exception:
-            log.exception("The lost task %s of %s can't be tried again", lost.task_id, lost.dag_id)
-    return repaired
-
-
-def _retry(session: Session, lost: LostTask) -> bool:
+def retry_lost_task(session: Session, lost: LostTask) -> bool:
+    """Have a lost task tried again; False if somebody else is at its job, or it is lost no more."""
     asked = select(Job.id).where(
         Job.dag_id == lost.dag_id, Job.run_id == lost.run_id, Job.task_id == lost.task_id
     )

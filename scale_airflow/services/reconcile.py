@@ -10,21 +10,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from typing import TypeVar
 
 from sqlalchemy import BigInteger, ColumnElement, Subquery, cast, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from scale_airflow.compiler.dags import HIGHEST_WEIGHT
-from scale_airflow.engine import runs, tasks
+from scale_airflow.engine import lost_tasks, runs, tasks
 from scale_airflow.engine.tasks import ExecutionTaskState, JobTaskState
 from scale_airflow.services import repairs
 from scale_airflow.services.clears import follow_clear, was_cleared
 from scale_airflow.services.jobs import cancel_locked, jobs_of
 from scale_airflow.services.locks import latest_execution, try_lock_job
-from scale_airflow.services.lost_tasks import retry_lost_tasks
+from scale_airflow.services.lost_tasks import retry_lost_task
 from scale_airflow.store.models import Job, JobExecution, JobType, QueueEntry, Recipe, Scheduler, utcnow
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: How many jobs one transaction repairs at most: it keeps their locks until it ends.
 BATCH = 200
@@ -53,7 +56,7 @@ def reconcile(session: Session) -> int:
     if repaired < BATCH:
         apart = [state.job_id for state in tasks.apart_in_live_runs(session, _jobs_in_airflow())]
         repaired += _each(session, apart, _repair_live_task, BATCH - repaired)
-    repaired += retry_lost_tasks(session, BATCH - repaired)
+    repaired += _each(session, lost_tasks.lost_tasks(session), retry_lost_task, BATCH - repaired)
     _sign(session, repaired)
     return repaired
 
@@ -71,16 +74,16 @@ def reconcile_outcomes(session: Session) -> int:
     return repaired
 
 
-def _each(session: Session, ids: Iterable[int], repair: Callable[[Session, int], bool], limit: int) -> int:
+def _each(session: Session, found: Iterable[T], repair: Callable[[Session, T], bool], limit: int) -> int:
     repaired = 0
-    for number in ids:
+    for one in found:
         if repaired >= limit:
             break
         try:
             with session.begin_nested():
-                repaired += repair(session, number)
+                repaired += repair(session, one)
         except Exception:
-            log.exception("%s can't be made to agree with Airflow (%s)", number, repair.__name__)
+            log.exception("%s can't be made to agree with Airflow (%s)", one, repair.__name__)
     return repaired
 
 
