@@ -44,6 +44,9 @@ CREATE TRIGGER scale_crash_refuse BEFORE INSERT ON scale_job_type_metrics FOR EA
 
 Errand = Callable[[], None]
 
+_UNFINISHED = """SELECT 1 FROM scale_job j JOIN scale_job_type t ON t.id = j.job_type_id
+WHERE t.name = %s AND j.status IN ('PENDING', 'QUEUED', 'RUNNING') LIMIT 1"""
+
 
 class Errands:
     """Chooses what lets points be passed, and does it: requests and files by who asks, commands by itself."""
@@ -159,10 +162,13 @@ class Errands:
         self._stopping.set()
         self._thread.join(300)
         self._wanted = frozenset()
+        deadline = time.monotonic() + PATIENCE
         block = self._system.workspace(documents.BROKEN) / documents.BLOCK
         if block.is_file():
+            # The jobs that it shall refuse have to meet it first.
+            while self._has_halfway() and time.monotonic() < deadline:
+                time.sleep(0.5)
             block.unlink()
-        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 if self._is_prepared:
@@ -175,6 +181,12 @@ class Errands:
                     raise
             time.sleep(0.5)
         self._work.stop_clock()
+
+    def _has_halfway(self) -> bool:
+        try:
+            return bool(self._sql(_UNFINISHED, "crash-halfway"))
+        except psycopg2.Error:  # the server may be on its way back
+            return True
 
     # -- jobs and files -------------------------------------------------------------------------------------
     def _new_number(self) -> int:
