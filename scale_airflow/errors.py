@@ -14,13 +14,28 @@ The tree::
     ├── EngineError            Airflow refused or failed a server-side operation
     ├── WorkspaceError         a workspace's directory can't be read or written, or a path leaves it
     ├── ExecutionFailure       a job execution failed on its worker; carries the Scale error's name
-    └── ScaleApiError          a Scale API server answered an error, or could not be reached
+    ├── ScaleApiError          a Scale API server answered an error, or could not be reached
+    └── RescaleError           something went wrong between us and Rescale
+        ├── RescaleUnreachable     no answer, or half of one, within the time and the attempts there were
+        ├── RescaleUnauthorized    the key was not accepted (wrong, expired, other region) or may not do this
+        ├── RescaleNotFound        what the request names does not exist there, or not for this user
+        ├── RescaleRefused         the request was understood and refused; ``faults`` says field by field why
+        ├── RescaleThrottled       too many requests, longer than we are ready to wait
+        ├── RescaleServerError     Rescale failed (5xx) at every attempt
+        ├── RescaleBadAnswer       the answer is not what this API answers
+        ├── RescaleUncertain       whether a request that must not be repeated took effect is not known
+        ├── RescaleJobFailed       a job ended, but not well; carries the reason and the last lines of its log
+        ├── RescaleCostRefused     a job would cost more than its author allows; carries the figure
+        └── TransferError          a file did not get to or from Rescale
+            ├── CorruptTransfer        its bytes arrived, but are not those that its checksum promises
+            └── UnsafeName             its name would lead out of the directory it is meant for
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,3 +150,154 @@ class ScaleApiError(ScaleError):
         self.status = status
         self.faults = tuple(faults)
         super().__init__(message)
+
+
+class RescaleError(ScaleError):
+    """Something went wrong between us and Rescale.
+
+    :param status: the HTTP status of the answer, None where there was none.
+    :param job_id: the job that the request was about.
+    :param detail: Rescale's own explanation in one line, as far as it gave one.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, job_id: str | None = None, detail: str = ""
+    ):
+        self.status = status
+        self.job_id = job_id
+        self.detail = detail
+        super().__init__(message)
+
+
+class RescaleUnreachable(RescaleError):
+    """No answer, or half of one, within the time and the attempts there were."""
+
+
+class RescaleUnauthorized(RescaleError):
+    """The key was not accepted (wrong, expired, of another region) or may not do this (401, 403)."""
+
+
+class RescaleNotFound(RescaleError):
+    """What the request names does not exist there, or not for this user (404)."""
+
+
+class RescaleRefused(RescaleError):
+    """The request was understood and refused (400 and its like); ``faults`` says field by field why.
+
+    :param faults: JSON pointers into the request's body with Rescale's words about them.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        job_id: str | None = None,
+        detail: str = "",
+        faults: Iterable[Fault] = (),
+    ):
+        self.faults: tuple[Fault, ...] = tuple(faults)
+        super().__init__(message, status=status, job_id=job_id, detail=detail)
+
+
+class RescaleThrottled(RescaleError):
+    """Too many requests, longer than we are ready to wait.
+
+    :param retry_after: seconds after which Rescale (or our own bucket) lets requests pass again, if known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        job_id: str | None = None,
+        detail: str = "",
+        retry_after: float | None = None,
+    ):
+        self.retry_after = retry_after
+        super().__init__(message, status=status, job_id=job_id, detail=detail)
+
+
+class RescaleServerError(RescaleError):
+    """Rescale failed (5xx) at every attempt."""
+
+
+class RescaleBadAnswer(RescaleError):
+    """The answer is not what this API answers: no JSON, another form, a link to another server."""
+
+
+class RescaleUncertain(RescaleError):
+    """Whether a request that must not be repeated (create, submit) took effect is not known.
+
+    Look before asking again: at the job's statuses, or for the job by its marker.
+    """
+
+
+class RescaleJobFailed(RescaleError):
+    """A job ended, but not well.
+
+    :param reason: why, in Rescale's words or ours.
+    :param last_lines: the end of its ``process_output.log``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        job_id: str | None = None,
+        detail: str = "",
+        reason: str = "",
+        last_lines: Iterable[str] = (),
+    ):
+        self.reason = reason
+        self.last_lines: tuple[str, ...] = tuple(last_lines)
+        super().__init__(message, status=status, job_id=job_id, detail=detail)
+
+
+class RescaleCostRefused(RescaleError):
+    """A job would cost more than its author allows, or its cost can't be told.
+
+    :param estimate: what it would cost, in the currency of Rescale's prices; None if that can't be told.
+    :param limit: what it may cost.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        estimate: Decimal | None = None,
+        limit: Decimal | None = None,
+        job_id: str | None = None,
+    ):
+        self.estimate = estimate
+        self.limit = limit
+        super().__init__(message, job_id=job_id)
+
+
+class TransferError(RescaleError):
+    """A file did not get to or from Rescale.
+
+    :param name: the file's name or path, as far as one is known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        job_id: str | None = None,
+        detail: str = "",
+        name: str = "",
+    ):
+        self.name = name
+        super().__init__(message, status=status, job_id=job_id, detail=detail)
+
+
+class CorruptTransfer(TransferError):
+    """A file's bytes arrived, but are not those that its checksum promises."""
+
+
+class UnsafeName(TransferError):
+    """A file's name would lead out of the directory it is meant for."""
