@@ -19,6 +19,7 @@ from scale_airflow.errors import EngineError
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
     from airflow.utils.state import DagRunState, TaskInstanceState
     from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
@@ -102,25 +103,12 @@ def clear_tasks(
     :returns: how many task instances were cleared.
     :raises EngineError: if Airflow has no such run.
     """
-    from airflow.models.taskinstance import TaskInstance, clear_task_instances
+    from airflow.models.taskinstance import clear_task_instances
     from airflow.utils.state import DagRunState, TaskInstanceState
-    from sqlalchemy import select
 
     _locked_run(session, dag_id, run_id)
     show([dag_id], session)
-    tasks = list(
-        session.scalars(
-            select(TaskInstance)
-            .where(
-                TaskInstance.dag_id == dag_id,
-                TaskInstance.run_id == run_id,
-                TaskInstance.task_id.in_(list(task_ids)),
-            )
-            .order_by(TaskInstance.task_id)
-            .with_for_update(of=TaskInstance)
-            .execution_options(populate_existing=True)
-        ).unique()
-    )
+    tasks = _locked_tasks(session, dag_id, run_id, task_ids)
     for task in tasks:
         if task.state == TaskInstanceState.RUNNING:
             # Else Airflow would wait for the worker to confirm, which a lost one never does.
@@ -274,6 +262,27 @@ def _locked_run(session: Session, dag_id: str, run_id: str, *, missing_ok: bool 
     if run is None and not missing_ok:
         raise EngineError(f"Airflow has no run {run_id} of {dag_id}; it may have been deleted there")
     return run
+
+
+def _locked_tasks(
+    session: Session, dag_id: str, run_id: str, task_ids: Collection[str]
+) -> list[TaskInstance]:
+    from airflow.models.taskinstance import TaskInstance
+    from sqlalchemy import select
+
+    return list(
+        session.scalars(
+            select(TaskInstance)
+            .where(
+                TaskInstance.dag_id == dag_id,
+                TaskInstance.run_id == run_id,
+                TaskInstance.task_id.in_(list(task_ids)),
+            )
+            .order_by(TaskInstance.task_id)
+            .with_for_update(of=TaskInstance)
+            .execution_options(populate_existing=True)
+        ).unique()
+    )
 
 
 def _end_tasks(

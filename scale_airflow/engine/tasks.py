@@ -181,22 +181,21 @@ def states_of(session: Session, candidates: FromClause) -> list[ExecutionTaskSta
         .outerjoin(TaskInstanceHistory, TaskInstanceHistory.task_instance_id == asked.task_instance_id)
         .order_by(asked.execution_id)
     )
-    states = []
-    for row in rows:
-        is_own = row.own_id is not None and row.own_id == row.task_instance_id
-        states.append(
-            ExecutionTaskState(
-                execution_id=row.execution_id,
-                run_state=None if row.run_state is None else str(row.run_state),
-                task_instance_id=row.task_instance_id,
-                task_state=None if row.task_state is None else str(row.task_state),
-                try_number=row.try_number,
-                own_state=row.task_state if is_own else row.past_state,
-                is_own=is_own,
-                own_is_known=is_own or row.past_id is not None,
-            )
-        )
-    return states
+    return [_task_state(row) for row in rows]
+
+
+def _task_state(row: Any) -> ExecutionTaskState:
+    is_own = row.own_id is not None and row.own_id == row.task_instance_id
+    return ExecutionTaskState(
+        execution_id=row.execution_id,
+        run_state=None if row.run_state is None else str(row.run_state),
+        task_instance_id=row.task_instance_id,
+        task_state=None if row.task_state is None else str(row.task_state),
+        try_number=row.try_number,
+        own_state=row.task_state if is_own else row.past_state,
+        is_own=is_own,
+        own_is_known=is_own or row.past_id is not None,
+    )
 
 
 def apart_in_live_runs(session: Session, jobs: FromClause) -> list[JobTaskState]:

@@ -27,10 +27,9 @@ from scale_airflow.execution.order import (
 from scale_airflow.services import facts, products
 from scale_airflow.services.jobs import complete_job, end_execution, error_named, retry_or_fail
 from scale_airflow.services.locks import lock_execution, lock_job_of
+from scale_airflow.services.lookup import MAX_ID
 from scale_airflow.services.node_health import pause_if_failing
 from scale_airflow.store.models import Job, JobExecution, utcnow
-
-_BIGGEST_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ def authenticate(session: Session, execution_id: int, token: str) -> Place:
 
 def _find(session: Session, execution_id: int) -> tuple[Place, str | None] | None:
     """Return whose an execution is, and its token's hash."""
-    if not 0 < execution_id <= _BIGGEST_ID:
+    if not 0 < execution_id <= MAX_ID:
         return None
     row = session.execute(
         select(JobExecution.job_id, Job.recipe_id, JobExecution.token_sha256)

@@ -20,9 +20,8 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from scale_airflow.errors import NotFound
 from scale_airflow.services.listing import among
+from scale_airflow.services.lookup import MAX_ID
 from scale_airflow.store.models import Job, JobExecution, JobType, Recipe
-
-_BIGGEST_ID = 2**63 - 1
 
 RowT = TypeVar("RowT", Job, JobExecution)
 
@@ -33,7 +32,7 @@ def lock_job(session: Session, job_id: int) -> Job:
     :raises NotFound: if there is none of this id.
     """
     recipe_id = None
-    if 0 < job_id <= _BIGGEST_ID:
+    if 0 < job_id <= MAX_ID:
         recipe_id = session.execute(select(Job.recipe_id).where(Job.id == job_id)).scalar()
     return lock_job_of(session, job_id, recipe_id)
 
@@ -46,7 +45,7 @@ def lock_job_of(session: Session, job_id: int, recipe_id: int | None) -> Job:
     job = None
     if recipe_id is not None:
         _lock(session, Recipe.id, recipe_id, wait=True)
-    if 0 < job_id <= _BIGGEST_ID:
+    if 0 < job_id <= MAX_ID:
         job = _locked(session, Job, Job.id, job_id, wait=True)
     if job is None:
         raise NotFound(f"There is no job {job_id}.")

@@ -80,13 +80,7 @@ def export_configuration(
     :param include: which of :data:`PARTS` the document has; the others are empty.
     :raises InvalidRequest: if ``include`` names something that is no part of an export.
     """
-    faults = []
-    for part in include:
-        if part not in PARTS:
-            message = f"An export can include {', '.join(PARTS)}, but not {quote(part)}."
-            faults.append(Fault("include", message))
-    if faults:
-        raise InvalidRequest(faults[0].message, faults)
+    _check_parts(include)
     wanted = _Filter(
         include or PARTS,
         recipe_type_ids,
@@ -108,6 +102,16 @@ def export_configuration(
         "job_types": [job_type_document(each) for each in job_types if "job_types" in wanted.include],
         "errors": [error_document(each) for each in errors if "errors" in wanted.include],
     }
+
+
+def _check_parts(include: Sequence[str]) -> None:
+    faults = [
+        Fault("include", f"An export can include {', '.join(PARTS)}, but not {quote(part)}.")
+        for part in include
+        if part not in PARTS
+    ]
+    if faults:
+        raise InvalidRequest(faults[0].message, faults)
 
 
 def error_document(error: ErrorModel) -> dict[str, Any]:
