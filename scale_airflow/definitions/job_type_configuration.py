@@ -10,6 +10,7 @@ from typing import Any
 
 from scale_airflow.definitions.documents import structure
 from scale_airflow.definitions.faults import Faults, quote, quote_all
+from scale_airflow.definitions.remote_settings import RemoteSettings, check_remote
 
 KIND = "job-type-configuration"
 
@@ -28,18 +29,8 @@ For each a pattern of its value, and the words for it."""
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteSettings:
-    """Where and on what jobs run instead of Docker."""
-
-    type: str
-    connection: str
-    analysis: Mapping[str, Any] = field(default_factory=dict)
-    hardware: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class JobTypeConfiguration:
-    """Environment, memory, GPUs and Docker parameters of a job type's executions.
+    """Environment, memory, GPUs and Docker parameters of a job type's executions, or where else they run.
 
     ``shared_mem_required`` is in MiB; ``docker_params`` are pairs of parameter and value.
     """
@@ -61,6 +52,7 @@ class JobTypeConfiguration:
             document = {}
         faults = structure(KIND, document)
         _check_docker_parameters(document, faults)
+        check_remote(document, faults)
         faults.refuse(KIND, document)
         assert isinstance(document, dict)
         remote = document.get("remote")
@@ -69,14 +61,7 @@ class JobTypeConfiguration:
             shared_mem_required=document.get("shared_mem_required", 0),
             gpus_required=document.get("gpus_required", 0),
             docker_params=tuple((name, value) for name, value in document.get("docker_params", ())),
-            remote=None
-            if remote is None
-            else RemoteSettings(
-                remote["type"],
-                remote.get("connection", "rescale_default"),
-                remote.get("analysis", {}),
-                remote.get("hardware", {}),
-            ),
+            remote=None if remote is None else RemoteSettings.of(remote),
             document=document,
         )
 

@@ -8,11 +8,8 @@ from typing import Any
 import pytest
 from unit.definitions.samples import load
 
-from scale_airflow.definitions.job_type_configuration import (
-    DOCKER_PARAMETERS,
-    JobTypeConfiguration,
-    RemoteSettings,
-)
+from scale_airflow.definitions.job_type_configuration import DOCKER_PARAMETERS, JobTypeConfiguration
+from scale_airflow.definitions.remote_settings import RemoteHardware, RemoteSettings
 from scale_airflow.errors import InvalidDocument
 
 VALUES = {
@@ -38,9 +35,32 @@ def test_everything() -> None:
     assert found.env_vars == {"GDAL_CACHEMAX": "256"}
     assert (found.shared_mem_required, found.gpus_required) == (64, 1)
     assert found.docker_params == (("ulimit", "nofile=1024:2048"), ("add-host", "tiles:10.0.0.7"))
-    assert found.remote == RemoteSettings(
-        "rescale", "rescale_default", {"code": "user_included"}, {"coreType": "emerald"}
+    assert found.remote is None
+
+
+def test_remote() -> None:
+    found = JobTypeConfiguration.parse(load("job-type-configuration.remote")).remote
+    assert found == RemoteSettings(
+        type="rescale",
+        connection="rescale_eu",
+        analysis_code="user_included",
+        analysis_version="0",
+        hardware=RemoteHardware("cheapest", "hpc-plus", cores_per_slot=4, slots=2, walltime=3),
+        project="project-1",
+        low_priority=True,
+        max_cost=12.5,
     )
+    least = JobTypeConfiguration.parse({"remote": {"type": "rescale"}}).remote
+    assert least == RemoteSettings("rescale")
+    assert (least.connection, least.hardware.core_type) == ("rescale_default", "cheapest")
+
+
+@pytest.mark.parametrize(
+    ("hours", "timeout", "wanted"), [(None, 1800, 1), (None, 3601, 2), (None, 0, None), (5, 0, 5), (5, 60, 5)]
+)
+def test_the_walltime_follows_from_the_timeout(hours: int | None, timeout: int, wanted: int | None) -> None:
+    settings = RemoteSettings("rescale", hardware=RemoteHardware(walltime=hours))
+    assert settings.walltime_hours(timeout) == wanted
 
 
 @pytest.mark.parametrize("document", [None, {}])
@@ -79,6 +99,29 @@ def test_parameters_that_open_the_host_are_refused(name: str) -> None:
         ),
         ({"remote": {}}, ["/remote"]),
         ({"remote": {"type": "aws"}}, ["/remote/type"]),
+        ({"remote": {"type": "rescale", "analysis": {}}}, ["/remote/analysis"]),
+        ({"remote": {"type": "rescale", "analysis": {"code": "a b"}}}, ["/remote/analysis/code"]),
+        (
+            {"remote": {"type": "rescale", "hardware": {"coretype": "x", "slots": 0, "walltime": 1.5}}},
+            ["/remote/hardware/coretype", "/remote/hardware/slots", "/remote/hardware/walltime"],
+        ),
+        (
+            {"remote": {"type": "rescale", "max_cost": 0, "project": ""}},
+            ["/remote/max_cost", "/remote/project"],
+        ),
+        (
+            {
+                "shared_mem_required": 1,
+                "gpus_required": 1,
+                "docker_params": [["dns", "10.0.0.1"]],
+                "remote": {"type": "rescale"},
+            },
+            ["/shared_mem_required", "/gpus_required", "/docker_params"],
+        ),
+        (
+            {"gpus_required": 0, "docker_params": [], "remote": {"type": "rescale", "slots": 2}},
+            ["/remote/slots"],
+        ),
         ({"priority": 1}, ["/priority"]),
     ],
 )
