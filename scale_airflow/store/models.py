@@ -6,6 +6,7 @@ from scale_airflow.store.files import FileAncestry, FileDuty, ScaleFile
 from scale_airflow.store.ingests import INGEST_STATUSES, Ingest, Strike
 from scale_airflow.store.metrics import JobLoad, Load, ingest_metrics, job_type_metrics
 from scale_airflow.store.nodes import Node, Scheduler
+from scale_airflow.store.remote import RemoteJob
 from scale_airflow.store.system import ApiToken, DagFileRow, Repair
 from scale_airflow.store.tallies import FileTally, JobTally
 from scale_airflow.store.types import (
@@ -57,6 +58,7 @@ __all__ = [
     "RecipeType",
     "RecipeTypeJobType",
     "RecipeTypeRevision",
+    "RemoteJob",
     "Repair",
     "ScaleFile",
     "Scheduler",
