@@ -416,7 +416,7 @@ def _places(world: World) -> Iterator[str | int]:
     for checksum in sorted(wanted.keys() | places.keys()):
         yield 1
         if len(places[checksum]) != wanted[checksum]:
-            shown = ", ".join(str(path.relative_to(world.system.data)) for path in places[checksum])
+            shown = ", ".join(map(str, places[checksum]))
             yield f"A content was dropped {wanted[checksum]} times and lies at: {shown or 'no place'}"
 
 
