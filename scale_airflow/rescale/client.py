@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""RescaleClient: sends calls to Rescale and waits for the answers. Safe to use from several threads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, TypeVar
+
+import httpx
+
+from scale_airflow.errors import RescaleError
+from scale_airflow.rescale.calls import Call, Flow, Pause
+from scale_airflow.rescale.credentials import Credentials
+from scale_airflow.rescale.exchange import Request, exchange
+from scale_airflow.rescale.http_settings import (
+    MAX_CONCURRENCY,
+    USER_AGENT,
+    Intake,
+    failure_of,
+    headers_of,
+    http_settings,
+    proxy_urls,
+)
+from scale_airflow.rescale.paging import PagedCall, PageWalk
+from scale_airflow.rescale.policy import Answer, Failure, RequestPolicy
+from scale_airflow.rescale.rates import RateBuckets, shared_buckets
+
+T = TypeVar("T")
+
+
+class RescaleClient:
+    """Speaks to one server of Rescale's with one key, over connections that stay open.
+
+    :param credentials: the server and the key, which no text of this client shows.
+    :param policy: how long to wait and how often to try.
+    :param rates: the rate buckets; None for those that all clients of this process share for the key.
+    :param verify: False trusts every certificate; a path names those to trust.
+    :param proxies: one for everything, or by scheme. Without, the usual environment variables count.
+    :param max_concurrency: connections at once.
+    :raises InstallationError: if certificates or proxies can't be used.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        policy: RequestPolicy | None = None,
+        rates: RateBuckets | None = None,
+        verify: bool | str = True,
+        proxies: str | Mapping[str, str] | None = None,
+        user_agent: str = USER_AGENT,
+        max_concurrency: int = MAX_CONCURRENCY,
+    ):
+        self.credentials = credentials
+        self.policy = policy or RequestPolicy()
+        self.rates = rates or shared_buckets(credentials)
+        settings = http_settings(
+            self.policy, verify=verify, user_agent=user_agent, max_concurrency=max_concurrency
+        )
+        mounts = {
+            pattern: httpx.HTTPTransport(verify=settings["verify"], limits=settings["limits"], proxy=url)
+            for pattern, url in proxy_urls(proxies).items()
+        }
+        self._http = httpx.Client(mounts=mounts, **settings)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base_url!r})"
+
+    def __enter__(self) -> RescaleClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def base_url(self) -> str:
+        """Scheme, host and port of the server."""
+        return self.credentials.base_url
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def send(self, call: Call[T]) -> T:
+        """Carry out a call and return its result.
+
+        :raises RescaleError: of the kind that fits; the policy has tried again by then what may be repeated.
+        """
+        steps = exchange(call, self.credentials, self.policy, self.rates)
+        given: Any = None
+        while True:
+            try:
+                step = steps.send(given)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            given = self._do(step)
+
+    def pages(self, call: PagedCall[T]) -> Iterator[T]:
+        """Give the rows of a list, fetching page by page.
+
+        :raises RescaleBadAnswer: if the list leads to another server, in a circle, or never ends.
+        """
+        walk = PageWalk(call, self.base_url)
+        while walk.call is not None:
+            page = self.send(walk.call)
+            yield from page.results
+            walk.turn(page)
+
+    def all(self, call: PagedCall[T]) -> list[T]:
+        """Return all rows of a list."""
+        return list(self.pages(call))
+
+    def run(self, flow: Flow[T]) -> T:
+        """Carry out a conversation: calls, lists and pauses, until it returns."""
+        given: Any = None
+        error: RescaleError | None = None
+        while True:
+            try:
+                step = flow.send(given) if error is None else flow.throw(error)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            given, error = None, None
+            try:
+                given = self._take(step)
+            except RescaleError as raised:
+                error = raised
+
+    def _take(self, step: Call[Any] | PagedCall[Any] | Pause) -> Any:
+        if isinstance(step, PagedCall):
+            return self.all(step)
+        return self._do(step) if isinstance(step, Pause) else self.send(step)
+
+    def _do(self, step: Request | Pause) -> Answer | Failure | None:
+        if isinstance(step, Pause):
+            time.sleep(step.seconds)
+            return None
+        try:
+            with self._http.stream(
+                step.method, step.url, headers=headers_of(step, self.credentials), content=step.body
+            ) as response:
+                intake = Intake(response, self.policy)
+                for piece in response.iter_bytes():
+                    if failure := intake.take(piece):
+                        return failure
+                return intake.answer()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return failure_of(error)

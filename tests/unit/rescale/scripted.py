@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real HTTP server whose answers a test writes down beforehand, byte by byte where it matters."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+KEY = "k3y-which-must-not-be-seen-anywhere"
+
+
+@dataclass
+class Seen:
+    """A request as it arrived."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+    connection: int
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Raw:
+    """An answer.
+
+    :param cut: send only so many bytes of the body, then break the connection.
+    :param wait_for: before answering, wait for this (at most 20 s).
+    """
+
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    cut: int | None = None
+    hang_up: bool = False
+    wait_for: threading.Event | None = None
+
+
+def answer(document: Any, status: int = 200, **headers: str) -> Raw:
+    """Return an answer with JSON; a header's underscores become dashes."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Raw(status, json.dumps(document).encode(), {"Content-Type": "application/json", **named})
+
+
+def page(*rows: Any, next: str | None = None) -> Raw:
+    """Return one page of a list."""
+    return answer({"count": len(rows), "next": next, "previous": None, "results": list(rows)})
+
+
+Script = Raw | Callable[[Seen], Raw]
+
+
+class Server:
+    """Answers with what was put under "METHOD /path" (without query), one after the other; the last stays."""
+
+    def __init__(self) -> None:
+        self.seen: list[Seen] = []
+        self.script: dict[str, list[Script]] = {}
+        self.connections = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._open: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def on(self, what: str, *answers: Script) -> None:
+        method, path = what.split(" ")
+        self.script[f"{method} /api/v2/{path}"] = list(answers)
+
+    def requests(self) -> list[str]:
+        return [f"{seen.method} {seen.target.removeprefix('/api/v2/')}" for seen in self.seen]
+
+    def close(self) -> None:
+        self._listener.close()
+        with self._lock:
+            for connection in self._open:
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    continue
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with self._lock:
+                self.connections += 1
+                self._open.append(connection)
+                number = self.connections
+            threading.Thread(target=self._serve, args=(connection, number), daemon=True).start()
+
+    def _serve(self, connection: socket.socket, number: int) -> None:
+        with connection, connection.makefile("rb") as stream:
+            try:
+                while seen := self._request(stream, number):
+                    if not self._answer(connection, seen):
+                        return
+            except OSError:
+                return
+
+    def _request(self, stream: Any, number: int) -> Seen | None:
+        line = stream.readline().decode().split()
+        if len(line) < 2:
+            return None
+        headers = {}
+        while (header := stream.readline().decode().strip()) != "":
+            name, _, value = header.partition(":")
+            headers[name.lower()] = value.strip()
+        body = stream.read(int(headers.get("content-length", 0)))
+        return Seen(line[0], line[1], headers, body, number)
+
+    def _answer(self, connection: socket.socket, seen: Seen) -> bool:
+        with self._lock:
+            self.seen.append(seen)
+            scripts = self.script.get(f"{seen.method} {seen.target.partition('?')[0]}")
+            script = None if not scripts else scripts.pop(0) if len(scripts) > 1 else scripts[0]
+        raw = script(seen) if callable(script) else script
+        if raw is None:
+            raw = answer({"detail": "Not found."}, 404)
+        if raw.wait_for is not None:
+            raw.wait_for.wait(20)
+        if raw.hang_up:
+            return False
+        headers = {"Content-Length": str(len(raw.body)), **raw.headers}
+        head = f"HTTP/1.1 {raw.status} X\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items()) + "\r\n"
+        connection.sendall(head.encode() + (raw.body if raw.cut is None else raw.body[: raw.cut]))
+        return raw.cut is None
+
+
+@contextmanager
+def scripted() -> Iterator[Server]:
+    server = Server()
+    try:
+        yield server
+    finally:
+        server.close()
