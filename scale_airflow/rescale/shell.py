@@ -201,7 +201,7 @@ class ClusterShell:
         await self._surely(lambda: self._script(_END, name))
 
     async def put(self, sources: Sequence[Path], target: str) -> None:
-        """Copy files and folders into a folder there, made if needed; a relative one is in the home folder."""
+        """Copy files and folders into a folder there, made if needed; a relative one is in the home."""
         await self._surely(lambda: self._put(sources, target))
 
     async def _put(self, sources: Sequence[Path], target: str) -> None:
