@@ -32,7 +32,7 @@ __all__ = [
     "WorkspaceRef",
 ]
 
-BackendName = Literal["docker", "process"]
+BackendName = Literal["docker", "process", "rescale"]
 Outcome = Literal["completed", "failed", "canceled"]
 Stream = Literal["stdout", "stderr"]
 
@@ -87,7 +87,8 @@ class ExecutionOrder(Message):
 
     ``output_path`` is relative to the output's workspace and unique to the execution. ``timeout`` is in
     seconds (0: none), memory and disk in MiB, ``max_log_bytes`` counts each stream on its own.
-    ``continues`` says that this very try already held the claim.
+    ``continues`` says that this very try already held the claim. By ``remote_marker`` the execution's job on
+    another system is found.
     """
 
     execution_id: int
@@ -111,6 +112,7 @@ class ExecutionOrder(Message):
     node_id: int | None
     max_log_bytes: int
     continues: bool
+    remote_marker: str | None = None
 
 
 @dataclass(frozen=True)

@@ -240,11 +240,13 @@ def _no_execution(job: Job) -> str:
 def _goes_on(execution: JobExecution, node: Node | None, request: ClaimRequest) -> bool:
     """Say whether a running execution is the asking try's own, or that of one that died on the same host.
 
-    Its container may still run there: the new try finds it by its label and goes on with it. One that is
-    being stopped already is past that.
+    Its container may still run there: the new try finds it by its label and goes on with it. A job on another
+    system is found from any host. One that is being stopped already is past that.
     """
     if execution.stop_requested is not None:
         return False
+    if execution.backend == "rescale":
+        return True
     same_host = node is not None and (
         node.slave_id == request.agent_id if request.agent_id else node.hostname == request.hostname
     )
@@ -256,6 +258,10 @@ def _go_on(
 ) -> ClaimAnswer:
     execution.task_instance_id = uuid.UUID(request.task_instance_id)
     execution.try_number = request.try_number
+    if execution.backend == "rescale":
+        # Wherever this try runs, the products come to its host from now on.
+        node = find_node(session, agent_id=request.agent_id, hostname=request.hostname)
+        execution.node_id = execution.node_id if node is None else node.id
     job.why = None
     token = _new_token(execution)
     return ClaimAnswer("go", order=orders.order_of(session, job, execution, token, settings, continues=True))
@@ -307,13 +313,14 @@ def _go(
 
 
 def _schedule(execution: JobExecution, job: Job, node: Node) -> None:
+    cpus, mem, _, gpus = needs_of(job)
     execution.node_id = node.id
-    execution.cpus_scheduled = job.cpus_required
-    execution.mem_scheduled = job.mem_required
+    execution.cpus_scheduled = cpus
+    execution.mem_scheduled = mem
     execution.disk_in_scheduled = job.disk_in_required
     execution.disk_out_scheduled = job.disk_out_required
     execution.disk_total_scheduled = job.disk_in_required + job.disk_out_required
-    execution.gpus_scheduled = int(needs_of(job)[3])
+    execution.gpus_scheduled = int(gpus)
 
 
 def _new_token(execution: JobExecution) -> str:

@@ -21,8 +21,8 @@ from scale_airflow.execution.order import (
     OrderOutput,
     WorkspaceRef,
 )
-from scale_airflow.services import facts
-from scale_airflow.services.backends import backend_of
+from scale_airflow.services import facts, remote_jobs
+from scale_airflow.services.backends import BackendName, backend_of
 from scale_airflow.store.models import (
     FileAncestry,
     Job,
@@ -54,7 +54,7 @@ def order_of(
     interface = facts.interface_of(job.job_type_rev)
     data = JobData.parse(job.data)
     files = _files(session, data)
-    backend = execution.backend or backend_of(job_type, settings)
+    backend = _backend(execution) or backend_of(job_type, settings)
     execution.backend = backend
     if execution.output_path is None:
         execution.output_path = _output_path(session, job, execution, has_files=bool(files))
@@ -68,7 +68,7 @@ def order_of(
         token=token,
         job_type_name=job_type.name,
         job_type_version=job_type.version,
-        backend="process" if backend == "process" else "docker",
+        backend=backend,
         image=job_type.docker_image if backend == "docker" else None,
         privileged=job_type.docker_privileged,
         interface=dict(interface.document),
@@ -81,10 +81,17 @@ def order_of(
         mem_mib=job.mem_required,
         disk_mib=job.disk_in_required + job.disk_out_required,
         configuration=dict(job_type.configuration or {}),
+        remote_marker=remote_jobs.note(session, job_type, execution) if backend == "rescale" else None,
         node_id=execution.node_id,
         max_log_bytes=settings.max_log_bytes,
         continues=continues,
     )
+
+
+def _backend(execution: JobExecution) -> BackendName | None:
+    """Return the backend that an earlier claim of the execution has chosen."""
+    known: dict[str | None, BackendName] = {"docker": "docker", "process": "process", "rescale": "rescale"}
+    return known.get(execution.backend)
 
 
 def path_segment(text: str) -> str:

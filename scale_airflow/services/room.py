@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Integer, and_, cast, func, or_, select
 from sqlalchemy.orm import Session
 
+from scale_airflow.services.backends import is_remote
 from scale_airflow.store.models import Job, JobExecution, JobType, Node, utcnow
 
 #: A reservation that nobody came for is room again after this time.
@@ -46,8 +47,13 @@ class Claimant:
 
 
 def needs_of(job: Job) -> Amounts:
-    """Return what a job needs on a node; disk for its inputs too, which may have to be copied there."""
+    """Return what a job needs on a node; disk for its inputs too, which may have to be copied there.
+
+    One that runs on another system needs disk alone: its products come to the node.
+    """
     disk = job.disk_in_required + job.disk_out_required
+    if is_remote(job.job_type):
+        return 0.0, 0.0, disk, 0.0
     gpus = (job.job_type.configuration or {}).get("gpus_required", 0)
     return job.cpus_required, job.mem_required, disk, float(gpus)
 
@@ -55,6 +61,11 @@ def needs_of(job: Job) -> Amounts:
 def gpus_needed() -> ColumnElement[int]:
     """Return how many GPUs a job of a type needs, in a query over job types."""
     return func.coalesce(cast(JobType.configuration["gpus_required"].astext, Integer), 0)
+
+
+def runs_elsewhere() -> ColumnElement[bool]:
+    """Tell, in a query over job types, whether jobs of a type run on another system."""
+    return func.coalesce(JobType.configuration.has_key("remote"), False)
 
 
 def total_of(node: Node) -> Amounts:
@@ -81,6 +92,7 @@ def claimants_on(
             Job.mem_required,
             (Job.disk_in_required + Job.disk_out_required).label("disk_required"),
             gpus_needed().label("gpus_required"),
+            runs_elsewhere().label("elsewhere"),
             _holds(now).label("holds"),
         )
         .join(Job, Job.id == JobExecution.job_id)
@@ -101,6 +113,8 @@ def claimants_on(
             holders.append(Claimant(row.id, row.job_id, row.priority, row.queued, needs))
         else:
             needs = row.cpus_required, row.mem_required, row.disk_required, float(row.gpus_required)
+            if row.elsewhere:
+                needs = 0.0, 0.0, row.disk_required, 0.0
             waiters.append(Claimant(row.id, row.job_id, row.priority, row.queued, needs))
     return holders, waiters
 

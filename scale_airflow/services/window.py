@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from scale_airflow.config import Settings
 from scale_airflow.services.admission import takes_work
-from scale_airflow.services.room import gpus_needed
+from scale_airflow.services.room import gpus_needed, runs_elsewhere
 from scale_airflow.store.models import Job, JobType, Node, QueueEntry, utcnow
 
 
@@ -101,10 +101,15 @@ def _too_large(session: Session, settings: Settings) -> ColumnElement[bool]:
         return literal(False)
     fits = exists().where(
         takes,
-        Node.cpus >= Job.cpus_required,
-        Node.mem_mib >= Job.mem_required,
         Node.disk_mib >= Job.disk_in_required + Job.disk_out_required,
-        Node.gpus >= gpus_needed(),
+        or_(
+            runs_elsewhere(),
+            and_(
+                Node.cpus >= Job.cpus_required,
+                Node.mem_mib >= Job.mem_required,
+                Node.gpus >= gpus_needed(),
+            ),
+        ),
     )
     return and_(Job.status == "QUEUED", ~fits)
 
