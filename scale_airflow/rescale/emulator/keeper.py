@@ -36,9 +36,11 @@ def main(order_path: str) -> None:
     place = os.path.dirname(order_path)
     # Orphans of the run become our children, however they daemonize.
     ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    write(os.path.join(place, "keeper.json"), {"pid": os.getpid(), "started": started_ticks(os.getpid())})
     os.chdir(order["work"])
     keeper = Keeper(order)
+    # In this order, and the other way round in runner.py: no wish to stop is overlooked.
+    write(os.path.join(place, "keeper.json"), {"pid": os.getpid(), "started": started_ticks(os.getpid())})
+    keeper.look_for_stop(f"{place}.stop")
     began = time.time()
     exit_code = keeper.run()
     ended = time.time()
@@ -93,6 +95,10 @@ class Log:
             self._open_line = False
         self.add(text.encode() + b"\n")
 
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._file)
+
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
         try:
@@ -118,6 +124,14 @@ class Keeper:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGTERM, lambda *_: self._want("stop"))
         signal.signal(signal.SIGUSR1, lambda *_: self._want("force"))
+
+    def look_for_stop(self, path: str) -> None:
+        """Heed a stop that was asked for before we could be told."""
+        try:
+            with open(path, encoding="utf-8") as file:
+                self._want(file.read().strip())
+        except FileNotFoundError:
+            return
 
     def run(self) -> int:
         """Run all analyses; return the first exit code that is not 0."""

@@ -70,8 +70,12 @@ class Identity:
         finally:
             loop.remove_reader(descriptor)
             os.close(descriptor)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(self.pid, os.WNOHANG)
+            self.bury()
+
+    def bury(self) -> None:
+        """Let go of an ended child, so that it leaves no zombie; nothing happens to others."""
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, os.WNOHANG)
 
 
 def send(pid: int, number: int) -> bool:
