@@ -33,7 +33,7 @@ class BlobWriter:
         self._file = path.open("xb", buffering=0)
         self._sha512 = hashlib.sha512()
         self._md5 = hashlib.md5(usedforsecurity=False)
-        self._size = 0
+        self.size = 0
         self._kept = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -41,7 +41,7 @@ class BlobWriter:
         view = memoryview(data)
         self._sha512.update(view)
         self._md5.update(view)
-        self._size += len(view)
+        self.size += len(view)
         while view:
             view = view[self._file.write(view) :]
 
@@ -50,7 +50,7 @@ class BlobWriter:
         os.fdatasync(self._file.fileno())
         self._file.close()
         self._kept = True
-        return Blob(self._name, self._size, self._sha512.hexdigest(), self._md5.hexdigest())
+        return Blob(self._name, self.size, self._sha512.hexdigest(), self._md5.hexdigest())
 
     def __enter__(self) -> BlobWriter:
         return self

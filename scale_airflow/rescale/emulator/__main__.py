@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m scale_airflow.rescale.emulator``: Rescale's API on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scale_airflow.rescale.emulator.auth import Keys
+from scale_airflow.rescale.emulator.blobs import Blobs
+from scale_airflow.rescale.emulator.clock import Clock
+from scale_airflow.rescale.emulator.exchange import Emulator
+from scale_airflow.rescale.emulator.journal import RootInUseError
+from scale_airflow.rescale.emulator.server import HOST, Planes
+from scale_airflow.rescale.emulator.settings import Settings
+from scale_airflow.rescale.emulator.state import State
+
+DESCRIPTION = """\
+Speaks Rescale's API on this machine, for tests and for trying things out: jobs run here as real processes,
+files are real files, nothing costs anything.
+
+  python -m scale_airflow.rescale.emulator --port 8900 --root /tmp/rescale --api-key secret
+  curl -H 'Authorization: Token secret' http://127.0.0.1:8900/api/v2/users/me/
+
+Whoever has the key can run any command as the user that started it: it listens on the loopback interface
+only. It prints one line, "Ready: ADDRESS admin ADDRESS", when it listens; SIGTERM or Ctrl-C ends it
+and its jobs. Everything is kept below --root and is there again after a restart, even after kill -9.
+"""
+EPILOG = """\
+The admin address takes the same key and JSON: GET /counters, GET /requests, GET/POST/DELETE /faults,
+GET/PATCH /settings, POST /advance {"seconds": 60}, GET /jobs, GET/PATCH /jobs/ID {"scenario": "preempted"},
+POST /files {"name": "big", "size": 1000000}, GET /kinds (the faults and scenarios that there are). Example:
+a submission that is done, but whose answer is lost:
+  curl -H 'Authorization: Token secret' ADMIN/faults -d '{"path": "/submit/$", "kind": "lost"}'
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run an emulator until a signal ends it; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        asyncio.run(_serve(options))
+    except RootInUseError as error:
+        print(f"{error} Name another --root, or end that one.", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"The emulator can't start: {error}. Check --port, --admin-port and --root.", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    root = options.root.absolute()
+    root.mkdir(parents=True, exist_ok=True)
+    settings = Settings(
+        pace=options.pace,
+        speed_per_connection=options.speed_per_connection,
+        speed_total=options.speed_total,
+        latency=options.latency,
+        jitter=options.jitter,
+        throttle=options.throttle,
+        project_required=options.project_required,
+        gateway_timeout_every=options.gateway_timeout_every,
+    )
+    state = State(root)
+    blobs, clock = Blobs(root), Clock(options.pace)
+    blobs.sweep({one.blob for one in state.files.values() if not one.is_deleted})
+    keys = Keys(state, options.api_key, options.expired_key, options.inactive_key)
+    work = _work(state, blobs, clock, options.authorized_keys)
+    planes = Planes(Emulator(settings, state, blobs, clock, keys, work))
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    try:
+        await planes.start(options.port, options.admin_port)
+        work.base_url = f"http://{HOST}:{planes.port}"
+        await work.start()
+        admin = f"http://{HOST}:{planes.admin_port}"
+        print(f"Ready: {work.base_url} admin {admin}", flush=True)
+        await ended.wait()
+    finally:
+        await planes.close()
+        await work.close()
+        state.close()
+
+
+def _work(state: State, blobs: Blobs, clock: Clock, authorized_keys: Path | None) -> Any:
+    try:
+        life = importlib.import_module("scale_airflow.rescale.emulator.life")
+    except ModuleNotFoundError:
+        return _Idle()
+    return life.JobLife(state, blobs, clock, authorized_keys=authorized_keys)
+
+
+class _Idle:
+    base_url = ""
+
+    async def start(self) -> None:
+        """Begin nothing."""
+
+    async def close(self) -> None:
+        """End nothing."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m scale_airflow.rescale.emulator",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--port", type=_port, default=0, help="of the service; 0 (default): any free one")
+    parser.add_argument(
+        "--admin-port", type=_port, default=0, help="of the admin plane; 0 (default): any free one"
+    )
+    parser.add_argument(
+        "--root", type=Path, required=True, help="directory for state, files and jobs; made if missing"
+    )
+    parser.add_argument(
+        "--api-key",
+        action="append",
+        required=True,
+        metavar="KEY",
+        type=_key,
+        help="a good key; again for each further user",
+    )
+    parser.add_argument(
+        "--expired-key", action="append", default=[], metavar="KEY", type=_key, help="a key that is too old"
+    )
+    parser.add_argument(
+        "--inactive-key",
+        action="append",
+        default=[],
+        metavar="KEY",
+        type=_key,
+        help="a deactivated user's key",
+    )
+    parser.add_argument(
+        "--authorized-keys",
+        type=Path,
+        metavar="FILE",
+        help="public keys that may log in to the machines of jobs over SSH; read anew at each connection",
+    )
+    parser.add_argument(
+        "--pace",
+        type=_number,
+        default=1.0,
+        help="multiplies the waits of jobs and clusters: 1 (default) takes minutes, 0.01 moments",
+    )
+    speed = "bytes a second, each direction; 0 (default): unlimited"
+    parser.add_argument("--speed-per-connection", type=_number, default=0.0, metavar="BYTES", help=speed)
+    parser.add_argument(
+        "--speed-total", type=_number, default=0.0, metavar="BYTES", help=f"of all together: {speed}"
+    )
+    parser.add_argument("--latency", type=_number, default=0.0, metavar="SECONDS", help="before each request")
+    parser.add_argument(
+        "--jitter", type=_number, default=0.0, metavar="SECONDS", help="up to so much more latency"
+    )
+    parser.add_argument(
+        "--throttle", action="store_true", help="refuse with 429 what exceeds the documented rates"
+    )
+    parser.add_argument("--project-required", action="store_true", help="refuse jobs without projectId")
+    parser.add_argument(
+        "--gateway-timeout-every",
+        type=int,
+        default=Settings.gateway_timeout_every,
+        metavar="N",
+        help="every n-th request for a job's statuses is answered 504, as happens (%(default)s; 0: never)",
+    )
+    return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 0 to 65535")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < 1e15:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
+    return number
+
+
+def _key(text: str) -> str:
+    if not text or not text.isprintable() or " " in text:
+        raise argparse.ArgumentTypeError("a key is printable text without spaces")
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())
