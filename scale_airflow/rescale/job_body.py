@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The body of a job: from a saved job as a template, from a document, from single values; checked before sent.
+"""The body of a job: what single values make, what is added on the way, and its check before it is sent.
 
 Rescale ignores fields that it does not know (``project_id`` instead of ``projectId`` is a job charged to
 nobody), so what looks like a slip is told. (Rescale API: create a job.)
@@ -8,12 +8,11 @@ nobody), so what looks like a slip is told. (Rescale API: create a job.)
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from scale_airflow.definitions.faults import nearest
 from scale_airflow.errors import Fault, InvalidDocument
-from scale_airflow.rescale.models import Job
 from scale_airflow.rescale.submission import Marker
 
 JOB_FIELDS = frozenset(
@@ -60,56 +59,7 @@ ANALYSIS_FIELDS = frozenset(
         "userDefinedLicenseSettings",
     }
 )
-_HARDWARE_FIELDS = frozenset({"coreType", "coresPerSlot", "slots", "walltime", "type"})
 EXIT_CODE_NAME = ".airflow_exit_code"
-
-
-def template_of(job: Job) -> dict[str, Any]:
-    """Return the body that makes another job like ``job``; its own history and ids stay behind."""
-    body = {key: value for key, value in job.document.items() if key in JOB_FIELDS and value is not None}
-    body["jobanalyses"] = [_template_of_analysis(row) for row in body.get("jobanalyses") or ()]
-    for name in ("paramFile", "caseFile"):
-        if isinstance(body.get(name), Mapping):
-            body[name] = {"id": body[name].get("id")}
-    body["tags"] = list(job.tags)
-    return copy.deepcopy(body)
-
-
-def _template_of_analysis(row: Mapping[str, Any]) -> dict[str, Any]:
-    made = {key: value for key, value in row.items() if key in ANALYSIS_FIELDS and value is not None}
-    software, hardware = made.get("analysis") or {}, dict(made.get("hardware") or {})
-    core_type = hardware.get("coreType")
-    if isinstance(core_type, Mapping):
-        hardware["coreType"] = core_type.get("code")
-    made["analysis"] = {key: software[key] for key in ("code", "version") if software.get(key)}
-    made["hardware"] = {key: hardware[key] for key in _HARDWARE_FIELDS if hardware.get(key) is not None}
-    made["inputFiles"] = [
-        {"id": file.get("id"), "decompress": file.get("decompress", True)}
-        for file in made.get("inputFiles") or ()
-    ]
-    return made
-
-
-def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with ``changes``: objects merge, analyses merge by their position, all else replaces."""
-    merged = copy.deepcopy(dict(base))
-    for key, value in changes.items():
-        old = merged.get(key)
-        if key == "jobanalyses" and isinstance(old, list) and isinstance(value, Sequence):
-            merged[key] = _merge_analyses(old, value)
-        elif isinstance(old, Mapping) and isinstance(value, Mapping):
-            merged[key] = merge(old, value)
-        else:
-            merged[key] = copy.deepcopy(value)
-    return merged
-
-
-def _merge_analyses(old: Sequence[Any], new: Sequence[Any]) -> list[Any]:
-    merged = [
-        merge(old[index], row) if index < len(old) and isinstance(row, Mapping) else copy.deepcopy(row)
-        for index, row in enumerate(new)
-    ]
-    return merged + list(old[len(merged) :])
 
 
 def single_analysis(
@@ -236,7 +186,8 @@ def with_exit_codes(body: Mapping[str, Any]) -> dict[str, Any]:
     made = copy.deepcopy(dict(body))
     for index, row in enumerate(made.get("jobanalyses") or ()):
         file = exit_code_file(index)
-        row["command"] = f'(\n{row.get("command", "")}\n)\ncode=$?; echo "$code" > {file}; (exit "$code")'
+        # The colon: a command may be nothing but a comment.
+        row["command"] = f'(\n:\n{row.get("command", "")}\n)\ncode=$?; echo "$code" > {file}; (exit "$code")'
     return made
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bodies of jobs from templates, documents and single values."""
+"""Bodies of jobs: single values, inputs, markers, exit codes, and the check."""
 
 from __future__ import annotations
 
+import copy
 import subprocess
 
 import pytest
@@ -10,83 +11,23 @@ import pytest
 from scale_airflow.errors import InvalidDocument
 from scale_airflow.rescale.job_body import (
     check,
-    merge,
     single_analysis,
-    template_of,
     with_exit_codes,
     with_inputs,
     with_marker,
 )
-from scale_airflow.rescale.models import Job
 from scale_airflow.rescale.submission import Marker
 
-SAVED = {
-    "id": "abc",
-    "owner": "jane@example.com",
-    "dateInserted": "2026-01-01T00:00:00Z",
-    "expectedRuns": 1,
-    "name": "Saved",
-    "isLowPriority": True,
-    "projectId": None,
-    "tags": [{"name": "wing"}],
-    "paramFile": {"id": "p1", "name": "cases.csv", "encodedEncryptionKey": "secret"},
+BODY = {
+    "name": "Wing",
     "jobanalyses": [
         {
-            "id": 7,
             "command": "run ${x} -n 4",
-            "analysis": {"code": "openfoam", "version": "v2206", "name": "OpenFOAM"},
-            "hardware": {
-                "coreType": {"code": "emerald", "name": "Emerald"},
-                "coresPerSlot": 4,
-                "slots": 1,
-                "walltime": 2,
-                "isCustom": False,
-            },
-            "inputFiles": [{"id": "f1", "name": "in.zip", "decompress": False}],
-            "envVars": {"A": "1"},
-            "preProcessScript": None,
+            "analysis": {"code": "openfoam", "version": "v2206"},
+            "hardware": {"coreType": "emerald", "coresPerSlot": 4, "slots": 1, "walltime": 2},
         }
     ],
 }
-
-
-def test_a_saved_job_is_a_template_without_its_own_history():
-    body = template_of(Job.from_document(SAVED))
-    assert body == {
-        "name": "Saved",
-        "isLowPriority": True,
-        "tags": ["wing"],
-        "paramFile": {"id": "p1"},
-        "jobanalyses": [
-            {
-                "command": "run ${x} -n 4",
-                "analysis": {"code": "openfoam", "version": "v2206"},
-                "hardware": {"coreType": "emerald", "coresPerSlot": 4, "slots": 1, "walltime": 2},
-                "inputFiles": [{"id": "f1", "decompress": False}],
-                "envVars": {"A": "1"},
-            }
-        ],
-    }
-    assert check(body) == []
-
-
-def test_changes_merge_into_a_template():
-    body = template_of(Job.from_document(SAVED))
-    merged = merge(
-        body,
-        {
-            "name": "Mine",
-            "tags": ["b"],
-            "jobanalyses": [{"command": "other", "hardware": {"coresPerSlot": 8}, "envVars": {"B": "2"}}],
-        },
-    )
-    row = merged["jobanalyses"][0]
-    assert (merged["name"], merged["tags"], row["command"]) == ("Mine", ["b"], "other")
-    assert row["hardware"] == {"coreType": "emerald", "coresPerSlot": 8, "slots": 1, "walltime": 2}
-    assert row["envVars"] == {"A": "1", "B": "2"}
-    assert body["jobanalyses"][0]["command"] == "run ${x} -n 4"
-    two = merge({"jobanalyses": [{"a": 1}, {"b": 2}]}, {"jobanalyses": [{"c": 3}]})
-    assert two == {"jobanalyses": [{"a": 1, "c": 3}, {"b": 2}]}
 
 
 def test_single_values_make_a_body():
@@ -133,7 +74,8 @@ def test_every_fault_is_told_at_once():
 
 
 def test_slips_are_told_with_what_was_meant():
-    body = template_of(Job.from_document(SAVED))
+    assert check(BODY) == []
+    body = copy.deepcopy(BODY)
     body["project_id"] = "P"
     body["jobanalyses"][0]["envvars"] = {}
     slips = check(body)
