@@ -7,6 +7,7 @@ from typing import Any
 
 from scale_airflow import __version__
 from scale_airflow.config import OPTIONS
+from scale_airflow.hooks.rescale_form import connection_type
 
 
 def provider_info() -> dict[str, Any]:
@@ -37,9 +38,15 @@ def provider_info() -> dict[str, Any]:
                 "python-modules": ["scale_airflow.triggers.capacity", "scale_airflow.triggers.strike"],
             }
         ],
-        "hooks": [{"integration-name": "Scale", "python-modules": ["scale_airflow.hooks.scale"]}],
+        "hooks": [
+            {
+                "integration-name": "Scale",
+                "python-modules": ["scale_airflow.hooks.scale", "scale_airflow.hooks.rescale"],
+            }
+        ],
         "connection-types": [
-            {"connection-type": "scale", "hook-class-name": "scale_airflow.hooks.scale.ScaleHook"}
+            {"connection-type": "scale", "hook-class-name": "scale_airflow.hooks.scale.ScaleHook"},
+            connection_type(),
         ],
         "cli": ["scale_airflow.cli.commands.get_commands"],
         "db-managers": ["scale_airflow.store.manager.ScaleDBManager"],

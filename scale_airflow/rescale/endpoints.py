@@ -22,12 +22,12 @@ from scale_airflow.rescale.endpoints_files import (
     update_file,
 )
 from scale_airflow.rescale.endpoints_jobs import (
-    add_tags,
+    add_tag,
     assign_project,
     attach_storage_device,
     create_job,
     delete_job,
-    delete_tags,
+    delete_tag,
     force_stop_job,
     get_connection_details,
     get_job,
@@ -67,14 +67,14 @@ from scale_airflow.rescale.models import Analysis, ComputePrice, CoreType, Proje
 from scale_airflow.rescale.paging import PagedCall
 
 __all__ = [
-    "add_tags",
+    "add_tag",
     "assign_project",
     "attach_storage_device",
     "create_job",
     "create_storage_device",
     "delete_file",
     "delete_job",
-    "delete_tags",
+    "delete_tag",
     "force_stop_job",
     "get_billing",
     "get_connection_details",

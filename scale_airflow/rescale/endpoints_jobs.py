@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from scale_airflow.rescale.calls import Call, Repeat, Scope, path_of
@@ -176,14 +176,14 @@ def list_tags(job_id: str) -> PagedCall[str]:
     return _list(job_id, "tags", parse=tag_name)
 
 
-def add_tags(job_id: str, tags: Iterable[str]) -> Call[Any]:
-    """Give a job tags, besides those that it has."""
-    return _job("POST", job_id, "tags", body={"tags": list(tags)})
+def add_tag(job_id: str, tag: str) -> Call[None]:
+    """Give a job a tag, besides those that it has."""
+    return _job("POST", job_id, "tags", body={"name": tag}, reads="nothing")
 
 
-def delete_tags(job_id: str, tags: Iterable[str]) -> Call[None]:
-    """Take tags off a job."""
-    return _job("DELETE", job_id, "tags", body={"tags": list(tags)}, reads="nothing")
+def delete_tag(job_id: str, tag: str) -> Call[None]:
+    """Take a tag off a job."""
+    return _job("DELETE", job_id, "tags", body={"name": tag}, reads="nothing")
 
 
 def set_custom_fields(job_id: str, values: Mapping[str, Any]) -> Call[Any]:
