@@ -56,6 +56,29 @@ class FoundOutput:
     files: tuple[FoundFile, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The folder of a job that ran on another machine, and the one where all of it is now."""
+
+    there: str
+    here: str
+
+    def path(self, path: str) -> str:
+        """Return where a path of then is now; any other text as it is."""
+        is_below = path == self.there or path.startswith(f"{self.there}/")
+        return self.here + path[len(self.there) :] if is_below else path
+
+    def document(self, document: Any) -> Any:
+        """Return a JSON document with the paths of now."""
+        if isinstance(document, str):
+            return self.path(document)
+        if isinstance(document, list):
+            return [self.document(each) for each in document]
+        if isinstance(document, dict):
+            return {name: self.document(each) for name, each in document.items()}
+        return document
+
+
 @dataclass(frozen=True)
 class Results:
     """Everything that a job's run has produced, checked against its interface."""
@@ -99,11 +122,13 @@ def collect_results(
     *,
     too_many_artifacts: bool = False,
     size_limit: SizeLimit | None = None,
+    moved: Moved | None = None,
 ) -> Results:
     """Read a job's results.
 
     :param artifact_text: the ``ARTIFACT:`` lines that the job has printed.
     :param size_limit: for files with holes.
+    :param moved: what was written on another machine is read as if the job had run here.
     :raises ResultsFailure: naming each fault: an unreadable or invalid manifest, a required output that is
         missing, a file that does not exist, is no regular file, or lies outside the output directory.
     """
@@ -111,8 +136,11 @@ def collect_results(
         raise ResultsFailure("Wrong results: more or longer ARTIFACT lines were printed than can be taken.")
     limit = size_limit or SizeLimit()
     with _open_outputs(output_directory) as directory:
-        manifest = _read_manifest(directory)
-        found = list(dict.fromkeys(artifacts(artifact_text)))
+        manifest = _read_manifest(directory, moved)
+        printed = artifacts(artifact_text)
+        if moved is not None:
+            printed = [(name, moved.path(path)) for name, path in printed]
+        found = list(dict.fromkeys(printed))
         try:
             manifest = manifest.with_artifacts(found).check(interface)
         except InvalidDocument as error:
@@ -156,7 +184,7 @@ def _check_report(results: Results) -> None:
         )
 
 
-def _read_manifest(directory: ConfinedDirectory) -> ResultsManifest:
+def _read_manifest(directory: ConfinedDirectory, moved: Moved | None) -> ResultsManifest:
     """Return the manifest; one that is not there is empty."""
     try:
         document = _read_json(directory, MANIFEST)
@@ -164,6 +192,8 @@ def _read_manifest(directory: ConfinedDirectory) -> ResultsManifest:
         return ResultsManifest.parse({})
     except (ScaleError, OSError) as error:
         raise ResultsFailure(f"Wrong results: {MANIFEST} can't be read: {error}") from None
+    if moved is not None:
+        document = moved.document(document)
     try:
         return ResultsManifest.parse(document)
     except InvalidDocument as error:

@@ -175,7 +175,7 @@ class Execution:
             ending, sink, run = self._pre_and_job()
             if ending.exit_code != 0:
                 return self._failure(None, ending.exit_code, _describe(ending, self._order))
-            return self._post(sink, run)
+            return self._post(ending, sink, run)
         except ExecutionFailure as error:
             manifest = getattr(error, "manifest", None)
             return self._failure(error.error_name, error.exit_code, str(error), manifest)
@@ -226,6 +226,7 @@ class Execution:
                 crash_points.reach("runner.start.after")
             started = _now()
             self._mark(pre_completed=self._times.pre_completed or started, job_started=started)
+            self._environment.update(self._job.facts)
             return self._wait(self._job), sink, run
         finally:
             if not sink.close(0.0 if self._stop else _FLUSH):
@@ -243,6 +244,8 @@ class Execution:
         self._disk.start()
         try:
             while (ending := job.wait(min(_LOOK, max(0.01, self._end - time.monotonic())))) is None:
+                if job.is_waiting and self._order.timeout:
+                    self._end = time.monotonic() + self._order.timeout
                 self._checkpoint()
                 self._disk.check()
         except BaseException:
@@ -260,7 +263,7 @@ class Execution:
         self._log.info("The job ended with exit code %s", ending.exit_code)
         return ending
 
-    def _post(self, sink: OutputSink, run: JobRun) -> CompletionReport:
+    def _post(self, ending: Ending, sink: OutputSink, run: JobRun) -> CompletionReport:
         self._mark(post_started=_now())
         self._checkpoint()
         self._disk.settle()
@@ -269,7 +272,7 @@ class Execution:
         manifest: dict[str, Any] = {"version": "1.1"}
         if self._has_results(sink, run):
             # Not at the top: geometry libraries take a while to import, meanwhile the job runs.
-            from scale_airflow.execution.collect import collect_results
+            from scale_airflow.execution.collect import Moved, collect_results
             from scale_airflow.execution.store_outputs import store_outputs
 
             crash_points.reach("runner.collect.before")
@@ -279,6 +282,7 @@ class Execution:
                 sink.artifact_text,
                 too_many_artifacts=sink.too_many_artifacts,
                 size_limit=self._disk.size_limit(),
+                moved=None if ending.folder is None else Moved(ending.folder, str(self._scratch.root)),
             )
             crash_points.reach("runner.store.before")
             outputs = store_outputs(self._order, results.outputs, self._brokers, self._checkpoint)

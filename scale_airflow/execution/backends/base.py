@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,13 +35,18 @@ class JobRun:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a job's process ended: exit code (128 + n for signal n), and times (ISO 8601) where known."""
+    """How a job's process ended: exit code (128 + n for signal n), and times (ISO 8601) where known.
+
+    :param folder: its scratch folder on the other machine where it ran, which its manifest speaks of; None if
+        it ran here.
+    """
 
     exit_code: int
     out_of_memory: bool = False
     started: str | None = None
     finished: str | None = None
     message: str | None = None
+    folder: str | None = None
 
 
 class RunningJob(Protocol):
@@ -51,6 +56,10 @@ class RunningJob(Protocol):
     """When, in seconds since the epoch."""
     ended_at: float | None
     """When it had ended before it was adopted; None if it had not."""
+    is_waiting: bool
+    """Whether it has not begun for want of a machine: that time does not count."""
+    facts: Mapping[str, Any]
+    """What is worth recording of where it runs."""
 
     def wait(self, seconds: float) -> Ending | None:
         """Wait for its end, for at most so long; None while it runs on. All its output was taken by then.

@@ -10,7 +10,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ class ContainerJob:
     ):
         self.started_at = time.time()
         self.ended_at: float | None = None
+        self.is_waiting = False
+        self.facts: Mapping[str, Any] = {}
         self._connect = connect
         self._client = connect()
         self._id = container_id

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any, BinaryIO
 
@@ -106,6 +107,8 @@ class ProcessJob:
         self._killed = False
         self.started_at = time.time()
         self.ended_at: float | None = None
+        self.is_waiting = False
+        self.facts: Mapping[str, Any] = {}
         self._report: bytes | None = None
         try:
             crash_points.reach("process.start.before")

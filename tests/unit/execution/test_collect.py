@@ -14,7 +14,7 @@ import pytest
 from scale_airflow.definitions.job_interface import JobInterface
 from scale_airflow.errors import ExecutionFailure
 from scale_airflow.execution import collect
-from scale_airflow.execution.collect import Results, ResultsFailure, collect_results
+from scale_airflow.execution.collect import Moved, Results, ResultsFailure, collect_results
 from scale_airflow.execution.staging import SizeLimit
 
 INTERFACE = JobInterface.parse(
@@ -61,6 +61,30 @@ def test_nothing_is_fine_where_nothing_is_required(out: Path) -> None:
     results = run(out)
     assert results.outputs == results.parse_results == ()
     assert results.manifest["version"] == "1.1"
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_paths_of_the_machine_where_it_ran(out: Path, version: str) -> None:
+    there = "/far/work of you/out"
+    geo = {"geo_metadata": {"geo_json": {**POINT, "name": f"{there}-x"}}}
+    manifest: dict[str, Any] = {
+        "version": version,
+        "parse_results": [{"filename": "in.txt", "gis_data_path": f"{there}/sub/b.json"}],
+    }
+    if version == "1.1":
+        manifest["output_data"] = [{"name": "one", "file": {"path": f"{there}/a.png", **geo}}]
+    else:
+        manifest["files"] = [{"name": "one", "path": f"{there}/a.png", **geo}]
+    (out / "sub" / "b.json").write_text(json.dumps(POINT))
+    (out / "results_manifest.json").write_text(json.dumps(manifest))
+    results = collect_results(
+        INTERFACE, out, f"ARTIFACT:many:{there}/sub/b.json", moved=Moved(there, str(out))
+    )
+    here = json.loads(json.dumps(manifest).replace(f"{there}/", f"{out}/"))
+    (out / "results_manifest.json").write_text(json.dumps(here))
+    assert results == collect_results(INTERFACE, out, f"ARTIFACT:many:{out}/sub/b.json")
+    assert [file.path for output in results.outputs for file in output.files] == ["a.png", "sub/b.json"]
+    assert results.parse_results[0].geo_json == POINT
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
