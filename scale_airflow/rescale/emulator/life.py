@@ -67,7 +67,7 @@ class JobLife:
         self._runs = JobRuns(state, blobs, clock, self._runner, hour=conditions.walltime_hour)
         self._devices = Devices(state, clock, conditions.delays, hour=conditions.walltime_hour)
         self._ssh = SshServer(
-            state.root / "ssh_host_key", authorized_keys, self._ssh_place, self._runner.environment
+            state.root / "ssh_host_key", authorized_keys, self._ssh_place, self._runner.visit
         )
         self._around = Surroundings(state, clock, conditions.delays, self._runs, self._ssh.disconnect)
         self._courses: dict[str, Course] = {}

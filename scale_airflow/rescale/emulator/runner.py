@@ -72,6 +72,7 @@ class Runner:
         self._blobs = blobs
         self._patience = patience
         self._children: set[Identity] = set()
+        self._visited: set[Path] = set()
         shell = shutil.which("bash")
         if shell is None:
             raise RuntimeError("The emulator runs jobs with bash, which is not on the PATH. Install it.")
@@ -111,8 +112,10 @@ class Runner:
         if head is not None:
             await head.ended()
             self._children.discard(head)
-        await asyncio.to_thread(kill_marked, place.path)  # SSH sessions
         result = _read_result(place)
+        if result is None or place.path in self._visited:
+            await asyncio.to_thread(kill_marked, place.path)
+            self._visited.discard(place.path)
         if result is None:
             text = "The run was lost: its head node ended without a word."
             return await asyncio.to_thread(give_up, place, text, LOST, 128 + signal.SIGKILL)
@@ -141,6 +144,11 @@ class Runner:
             "SHELL": self._shell,
             MARKER: str(place.path),
         }
+
+    def visit(self, place: Place) -> dict[str, str]:
+        """Return the environment of a process that is started beside the keeper, and ends with the run."""
+        self._visited.add(place.path)
+        return self.environment(place)
 
     def remove(self, path: Path) -> None:
         """Delete what a job, run or attempt left below the root."""

@@ -85,7 +85,7 @@ class ClusterInstance:
 class Work(Protocol):
     """Runs the jobs and storage devices of an emulator.
 
-    ``JobLife(state, blobs, clock, *, conditions=Conditions(), base_url="", authorized_keys=None)``; ``base_url`` (an
+    ``JobLife(state, blobs, clock, *, conditions=None, base_url="", authorized_keys=None)``; ``base_url`` (an
     attribute, set when the server listens) is what jobs find in ``RESCALE_API_BASE_URL``.
     """
 
