@@ -6,18 +6,18 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from scale_airflow import __version__
 from scale_airflow.errors import InstallationError
 from scale_airflow.rescale.credentials import Credentials
 from scale_airflow.rescale.exchange import Request
 from scale_airflow.rescale.policy import Answer, Failure, RequestPolicy
 
-USER_AGENT = f"scale-airflow/{__version__} httpx/{httpx.__version__}"
+USER_AGENT = f"scale-airflow/{version('scale-airflow')} httpx/{httpx.__version__}"
 MAX_CONCURRENCY = 16
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 

@@ -40,6 +40,8 @@ ON_ONE_FLOOR = {
     # The agent talks to the API server; the client speaks in the words of execution/order.py.
     ("execution", "hooks"),
     ("hooks", "execution"),
+    # The hook is the connection; Rescale's client is below it, and knows nothing of Airflow.
+    ("hooks", "rescale"),
     ("operators", "sensors"),
     ("operators", "triggers"),
     ("sensors", "triggers"),
