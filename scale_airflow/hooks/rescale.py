@@ -45,6 +45,7 @@ class RescaleHook(BaseHook):
     - ``proxies``: ``{"https": "http://proxy:3128"}``;
     - ``timeout``: seconds without a byte of an answer;
     - ``max_concurrency``: connections at once;
+    - ``ssh_key_file`` or ``ssh_private_key``, ``ssh_passphrase``: for commands on clusters;
     - ``rates``: requests an hour by scope, ``{"jobs-usage": 9000, "user": null}``, where several processes
       share a key.
 

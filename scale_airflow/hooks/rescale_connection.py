@@ -36,6 +36,9 @@ EXTRAS = (
     "timeout",
     "max_concurrency",
     "rates",
+    "ssh_key_file",
+    "ssh_private_key",
+    "ssh_passphrase",
 )
 
 
@@ -127,6 +130,9 @@ def _extra(connection: Connection) -> tuple[dict[str, Any], list[str]]:
 def _check_types(extra: Mapping[str, Any], faults: list[str]) -> None:
     kinds: dict[str, tuple[type, ...]] = {
         "profile": (str,),
+        "ssh_key_file": (str,),
+        "ssh_private_key": (str,),
+        "ssh_passphrase": (str,),
         "apiconfig_path": (str,),
         "allow_environment": (bool,),
         "verify": (bool, str),

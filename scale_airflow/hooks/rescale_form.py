@@ -38,6 +38,13 @@ FIELDS: dict[str, dict[str, Any]] = {
     ),
     "timeout": _field("Timeout", "Seconds without a byte of an answer.", "number", minimum=1),
     "max_concurrency": _field("Connections", "Connections to Rescale at once.", "integer", minimum=1),
+    "ssh_key_file": _field(
+        "SSH key file", "Path on the worker of the private key for clusters' machines.", "string"
+    ),
+    "ssh_private_key": _field("SSH key", "Or the private key itself.", "string", format="password"),
+    "ssh_passphrase": _field(
+        "SSH passphrase", "Of the private key, if it has one.", "string", format="password"
+    ),
 }
 
 

@@ -170,7 +170,8 @@ class ClusterShell:
     async def run(self, name: str, command: str, on_line: Callable[[str], None]) -> int:
         """Run a command in the job's work folder, or go on with it, and return its exit code.
 
-        A broken connection is made again, without a line lost; what was never seen to end goes on.
+        A broken connection is made again, without a line lost. The cluster remembers the command and how it
+        ended until it is told to :meth:`forget` it: until then the same name tells the same end.
 
         :param name: of the command among those of the cluster; letters, digits, ``._-``.
         :param command: lines for bash.
@@ -188,13 +189,17 @@ class ClusterShell:
             if outcome != "runs":
                 break
         lines.end()
-        await self._surely(lambda: self._script(_FORGET, name))
         if not outcome.isdigit():
+            await self.forget(name)
             what = (
                 "was killed there" if outcome == "gone" else "is not known there; is this the same cluster?"
             )
             raise RescaleError(f"The command {name} on the cluster {what}")
         return int(outcome)
+
+    async def forget(self, name: str) -> None:
+        """Make room for a new command of this name; the old one must have ended."""
+        await self._surely(lambda: self._script(_FORGET, name))
 
     async def end(self, name: str) -> None:
         """End a command with all that it has started; nothing happens if it does not run."""

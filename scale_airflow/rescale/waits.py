@@ -36,7 +36,7 @@ _AWAY = (RescaleUnreachable, RescaleServerError, RescaleThrottled, RescaleBadAns
 _DEVICE_UP = ("Started",)
 _DEVICE_DOWN = ("Stopped", "Shutdown", "Shut Down", "Terminated", "Deleted", "Completed")
 _DEVICE_BROKEN = ("Error", "Failed")
-_CLUSTER_OVER = ("Stopped", "Error", "Not Started")
+CLUSTER_OVER = ("Stopped", "Error", "Not Started")
 
 
 _Look = Callable[[str], Flow[tuple[bool, str]]]
@@ -140,7 +140,7 @@ def _gone_look() -> _Look:
         if not statuses and not clusters:
             return True, "never submitted"
         cluster = newest_first(clusters)
-        if cluster and cluster[0].status in _CLUSTER_OVER:
+        if cluster and cluster[0].status in CLUSTER_OVER:
             return True, cluster[0].status
         job = newest_first(statuses)
         if not cluster and job and job[0].status == "Completed":

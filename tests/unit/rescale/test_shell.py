@@ -50,9 +50,11 @@ async def test_a_command_runs_in_the_work_folder_and_its_lines_arrive(node: Node
     assert lines == [f"{home}/work", f"its {home}", "no end of line"]
 
 
-async def test_a_second_command_of_a_name_is_a_new_one(node: Node) -> None:
+async def test_a_command_is_remembered_until_it_is_forgotten(node: Node) -> None:
     async with open_shell(address(node), private(node)) as shell:
         assert await shell.run("same", "exit 1", print) == 1
+        assert await shell.run("same", "exit 0", print) == 1
+        await shell.forget("same")
         assert await shell.run("same", "exit 0", print) == 0
 
 
