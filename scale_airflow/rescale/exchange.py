@@ -7,7 +7,7 @@ import json
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urljoin
 
 from scale_airflow.errors import (
     InvalidRequest,
@@ -19,6 +19,7 @@ from scale_airflow.errors import (
 from scale_airflow.rescale.calls import Call, Pause, Repeat
 from scale_airflow.rescale.credentials import Credentials
 from scale_airflow.rescale.documents import parse_json
+from scale_airflow.rescale.origins import Address, address_of
 from scale_airflow.rescale.policy import Answer, Attempts, Failure, RequestPolicy
 from scale_airflow.rescale.rates import RateBuckets
 from scale_airflow.rescale.refusals import explain
@@ -121,32 +122,21 @@ def _follow(
     call: Call[Any], request: Request, credentials: Credentials
 ) -> Generator[Request, Any, Answer | Failure]:
     """Send a request, and follow redirects of GET: on the same server, or without the key."""
+    own = address_of(credentials.base_url)
+
+    def ours(address: Address) -> bool:
+        return own is not None and address.origin == own.origin
+
     for _ in range(_MAX_REDIRECTS):
         answer: Answer | Failure = yield request
         if isinstance(answer, Failure) or answer.status not in _REDIRECTS or call.method != "GET":
             return answer
-        target = urljoin(request.url, answer.headers.get("location", ""))
-        same = _origin(target) == _origin(request.url)
-        split = urlsplit(target)
-        if not split.hostname or not (same or (call.leaves_origin and split.scheme == "https")):
+        location = answer.headers.get("location", "")
+        target = address_of(location, request.url) if location else None
+        if target is None or not (ours(target) or (call.leaves_origin and target.scheme == "https")):
             return answer
-        request = Request(
-            "GET", target, request.headers, authorized=request.authorized and _is_ours(target, credentials)
-        )
+        request = Request("GET", urljoin(request.url, location), request.headers, authorized=ours(target))
     raise RescaleBadAnswer(f"{call}: redirects without end.", job_id=call.job_id)
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    split = urlsplit(url)
-    try:
-        port = split.port
-    except ValueError:
-        port = -1
-    return split.scheme, split.hostname, port or {"http": 80, "https": 443}.get(split.scheme)
-
-
-def _is_ours(url: str, credentials: Credentials) -> bool:
-    return _origin(url) == _origin(credentials.base_url)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
-from urllib.parse import parse_qsl, urljoin, urlsplit
+from urllib.parse import parse_qsl
 
 from scale_airflow.errors import RescaleBadAnswer
 from scale_airflow.rescale.calls import Call, Scope
+from scale_airflow.rescale.origins import Address, address_of
 
 T = TypeVar("T")
 
@@ -64,12 +65,11 @@ class PagedCall(Generic[T]):
 
         :raises RescaleBadAnswer: if the address is another server's or another list's.
         """
-        own = urlsplit(urljoin(f"{base_url}/api/v2/", self.path))
-        other = urlsplit(urljoin(own.geturl(), next_url))
-        # The scheme may differ: behind a proxy the server doesn't know that it is spoken to over TLS.
-        if other.hostname != own.hostname or other.path.rstrip("/") != own.path.rstrip("/"):
+        asked = f"{base_url}/api/v2/{self.path}"
+        own, other = address_of(asked), address_of(next_url, asked)
+        if other is None or own is None or not _same_list(own, other):
             raise RescaleBadAnswer(
-                f"GET {self.path}: the next page is said to be at {other.hostname}{other.path}, "
+                f"GET {self.path}: the next page is said to be at {_shown(other)}, "
                 "which is not the list that was asked for. It was not followed.",
                 job_id=self.job_id,
             )
@@ -101,6 +101,15 @@ class PagedCall(Generic[T]):
             following if isinstance(following, str) and following else None,
             tuple(map(self.parse_row, rows)),
         )
+
+
+def _same_list(one: Address, other: Address) -> bool:
+    # Behind a proxy a server does not know that it is spoken to over TLS, nor at which port.
+    return one.host == other.host and one.path.rstrip("/") == other.path.rstrip("/")
+
+
+def _shown(address: Address | None) -> str:
+    return f"{address.host}:{address.port}{address.path}" if address else "an address that is none"
 
 
 class PageWalk(Generic[T]):

@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,11 +62,11 @@ Script = Raw | Callable[[Seen], Raw]
 class Server:
     """Answers with what was put under "METHOD /path" (without query), one after the other; the last stays."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.seen: list[Seen] = []
         self.script: dict[str, list[Script]] = {}
         self.connections = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self._open: list[socket.socket] = []
         self._lock = threading.Lock()
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -80,13 +80,14 @@ class Server:
         return [f"{seen.method} {seen.target.removeprefix('/api/v2/')}" for seen in self.seen]
 
     def close(self) -> None:
+        with suppress(OSError):
+            # A thread waits in accept, which closing alone would not end.
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         with self._lock:
             for connection in self._open:
-                try:
+                with suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    continue
 
     def _accept(self) -> None:
         while True:
