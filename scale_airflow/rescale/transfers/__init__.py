@@ -7,5 +7,7 @@ volumes that a job puts together.
 
 from scale_airflow.rescale.transfers.download import Downloaded, Downloader
 from scale_airflow.rescale.transfers.progress import Progress
+from scale_airflow.rescale.transfers.upload import Uploader
+from scale_airflow.rescale.transfers.volumes import Volumes
 
-__all__ = ["Downloaded", "Downloader", "Progress"]
+__all__ = ["Downloaded", "Downloader", "Progress", "Uploader", "Volumes"]

@@ -221,6 +221,6 @@ class _Download:
             landing=self._landing,
             schedule=self._schedule,
             fetchers=self._fetchers.__getitem__,
-            meter=self._meter,
+            meter=self._meter.file(path, file.size or 0),
             landed=landed,
         )

@@ -15,7 +15,7 @@ from scale_airflow.rescale.transfers.hashing import HASH_BLOCK, Digests, Promise
 from scale_airflow.rescale.transfers.journal import Identity, Journal
 from scale_airflow.rescale.transfers.landing import DiskFull, Landing, Part, disk_errors
 from scale_airflow.rescale.transfers.pieces import BLOCK, MIB, Piece, Pieces
-from scale_airflow.rescale.transfers.progress import Meter
+from scale_airflow.rescale.transfers.progress import FileMeter
 from scale_airflow.rescale.transfers.schedule import Schedule, Stopped, Work
 
 _SYNC = 128 * MIB
@@ -46,7 +46,7 @@ class LargeFile:
         landing: Landing,
         schedule: Schedule,
         fetchers: Callable[[int], Fetcher],
-        meter: Meter,
+        meter: FileMeter,
         landed: Landed,
     ) -> None:
         self.file, self.size, self.relative = file, size, relative
@@ -73,7 +73,7 @@ class LargeFile:
             kept = digests_if_right(fd, self.promise, self.size) if fd is not None else None
         if kept is not None:
             self._landed(kept.sha512, kept=True)
-            self.meter.whole(self.relative, self.size)
+            self.meter.whole()
             self.schedule.finished(self)
             return
         part = self._landing.open_part(self.file.id, journal=True)
@@ -93,7 +93,7 @@ class LargeFile:
                 self._landing.discard(part)
             part.close()
             raise
-        self.meter.add(self.relative, self.size, sum(end - start for start, end in done))
+        self.meter.add(sum(end - start for start, end in done))
         self._part, self._journal = part, journal
         self._pieces = Pieces(self.size, done)
         self._follower = threading.Thread(target=self._follow, name=f"hash {self.file.id}", daemon=True)
@@ -239,7 +239,7 @@ class LargeFile:
         self._part.close()
         self._part = None
         self._landed(digests.sha512, kept=False)
-        self.meter.whole(self.relative, self.size)
+        self.meter.whole()
         self.schedule.finished(self)
 
     def _begin_anew(self) -> None:
@@ -247,7 +247,7 @@ class LargeFile:
         assert self._journal is not None
         with disk_errors(self.relative, self._landing.directory):
             self._journal.begin([], None)
-        self.meter.restart(self.relative, self.size)
+        self.meter.restart()
         self._changed = False
         self._pieces = Pieces(self.size)
         self.schedule.wake()
@@ -331,7 +331,7 @@ class PieceFetch:
         assert self._buffer is not None
         self._job.write(self._buffer[:count], self._piece.position)
         self._pieces.arrived(self._piece, count)
-        self._job.meter.add(self.shown, self.size, count)
+        self._job.meter.add(count)
         if self._piece.position - self._noted >= self._job.note_every:
             self._note()
 

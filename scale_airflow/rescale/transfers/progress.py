@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 INTERVAL = 0.1
-"""Seconds between two reports, except for the first and that of each file's end."""
+"""Seconds between two reports, except for the first and those of files that are whole."""
 
 
 @dataclass(frozen=True)
@@ -40,53 +40,86 @@ Listener = Callable[[Progress], None]
 class Meter:
     """Adds up what all threads of a transfer have done.
 
-    :param sizes: bytes of all files together.
+    :param files: how many there are.
+    :param total: bytes of all of them together.
     """
 
     def __init__(self, listener: Listener | None, files: int, total: int) -> None:
         self._listener = listener
         self._files, self._total = files, total
         self._lock = threading.Lock()
-        self._done: dict[str, int] = {}
         self._total_done = 0
         self._files_done = 0
         self._began = time.monotonic()
         self._told = float("-inf")
 
-    def add(self, file: str, size: int, count: int) -> None:
-        """Count bytes of a file; fewer than none when they have to come again."""
+    def file(self, name: str, size: int) -> FileMeter:
+        """Return the meter of one of the files."""
+        return FileMeter(self, name, size)
+
+    def count(self, file: FileMeter, count: int, *, whole: bool = False) -> None:
+        """Count bytes of a file, and whether it is whole with them."""
         with self._lock:
-            self._done[file] = self._done.get(file, 0) + count
+            file.done += count
             self._total_done += count
-            if self._listener is not None and time.monotonic() - self._told >= INTERVAL:
-                self._tell(file, size)
-
-    def restart(self, file: str, size: int) -> None:
-        """Take back all bytes of a file."""
-        with self._lock:
-            self._total_done -= self._done.pop(file, 0)
-            self._tell(file, size)
-
-    def whole(self, file: str, size: int) -> None:
-        """Count a file that is whole."""
-        with self._lock:
-            self._total_done += size - self._done.pop(file, 0)
-            self._files_done += 1
-            self._tell(file, size, done=size)
-
-    def _tell(self, file: str, size: int, done: int | None = None) -> None:
-        if self._listener is None:
-            return
-        self._told = time.monotonic()
-        self._listener(
-            Progress(
-                file,
-                self._done.get(file, 0) if done is None else done,
-                size,
-                self._total_done,
-                self._total,
-                self._files_done,
-                self._files,
-                self._told - self._began,
+            self._files_done += whole
+            now = time.monotonic()
+            if self._listener is None or (now - self._told < INTERVAL and not whole):
+                return
+            self._told = now
+            self._listener(
+                Progress(
+                    file.name,
+                    file.done,
+                    file.size,
+                    self._total_done,
+                    self._total,
+                    self._files_done,
+                    self._files,
+                    now - self._began,
+                )
             )
-        )
+
+
+class FileMeter:
+    """Counts what is done of one file; every method may be called from any thread."""
+
+    def __init__(self, meter: Meter, name: str, size: int) -> None:
+        self._meter = meter
+        self.name, self.size = name, size
+        self.done = 0
+
+    def add(self, count: int) -> None:
+        """Count bytes."""
+        self._meter.count(self, count)
+
+    def restart(self) -> None:
+        """Take back all bytes."""
+        self._meter.count(self, -self.done)
+
+    def whole(self) -> None:
+        """Count what is missing, and the file."""
+        self._meter.count(self, self.size - self.done, whole=True)
+
+
+class Share:
+    """A part of a file that travels in another size: counts as what it stands for.
+
+    :param stands_for: bytes of the file.
+    :param size: bytes that travel.
+    """
+
+    def __init__(self, file: FileMeter, stands_for: int, size: int) -> None:
+        self._file, self._stands_for, self._size = file, stands_for, max(size, 1)
+        self._travelled = self._counted = 0
+
+    def add(self, count: int) -> None:
+        """Count bytes that have travelled."""
+        self._travelled += count
+        worth = self._stands_for * self._travelled // self._size
+        self._file.add(worth - self._counted)
+        self._counted = worth
+
+    def restart(self) -> None:
+        """Take back all."""
+        self.add(-self._travelled)

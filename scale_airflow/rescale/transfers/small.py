@@ -13,7 +13,7 @@ from scale_airflow.rescale.transfers.hashing import Digests, Promise, digests_if
 from scale_airflow.rescale.transfers.landing import Landing, disk_errors
 from scale_airflow.rescale.transfers.large import Landed
 from scale_airflow.rescale.transfers.pieces import MIB
-from scale_airflow.rescale.transfers.progress import Meter
+from scale_airflow.rescale.transfers.progress import FileMeter
 from scale_airflow.rescale.transfers.schedule import Schedule, Work
 
 SMALL = MIB
@@ -32,7 +32,7 @@ class SmallFile:
         landing: Landing,
         schedule: Schedule,
         fetchers: Callable[[int], Fetcher],
-        meter: Meter,
+        meter: FileMeter,
         landed: Landed,
     ) -> None:
         self._file, self._size, self._relative = file, size, relative
@@ -56,7 +56,7 @@ class SmallFile:
             try:
                 self._fetchers(worker).fetch(held)
             except Changed:
-                self._meter.restart(self._relative, self._size)
+                self._meter.restart()
                 continue
             digests = Digests(promise.proof)
             digests.update(held.content)
@@ -64,7 +64,7 @@ class SmallFile:
                 self._store(held.content)
                 self._done(digests.sha512, kept=False)
                 return
-            self._meter.restart(self._relative, self._size)
+            self._meter.restart()
         if digests is None:
             raise TransferError(
                 f"{self._relative}: the file {self._file.id} at Rescale is not what its metadata describe "
@@ -90,7 +90,7 @@ class SmallFile:
 
     def _done(self, sha512: str, *, kept: bool) -> None:
         self._landed(sha512, kept=kept)
-        self._meter.whole(self._relative, self._size)
+        self._meter.whole()
         self._schedule.finished(self)
 
     def _store(self, content: memoryview) -> None:
@@ -114,7 +114,7 @@ class InMemory:
 
     whole = True
 
-    def __init__(self, file_id: str, shown: str, size: int, meter: Meter) -> None:
+    def __init__(self, file_id: str, shown: str, size: int, meter: FileMeter) -> None:
         self.file_id, self.shown, self.size = file_id, shown, size
         self.content = memoryview(bytearray(size))
         self.position = 0
@@ -142,4 +142,4 @@ class InMemory:
     def stored(self, count: int) -> None:
         """Count what is in its place."""
         self.position += count
-        self._meter.add(self.shown, self.size, count)
+        self._meter.add(count)

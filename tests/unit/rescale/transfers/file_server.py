@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small server of files, for what the emulator's fault rules can't do: each request is answered by a function."""
+"""A small server of files, where each test decides what is answered: more than fault rules can do."""
 
 from __future__ import annotations
 
