@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,6 +102,15 @@ def marked(place: Path) -> list[int]:
         if any(one == wanted or one.startswith(wanted + b"/") for one in environment.split(b"\0")):
             found.append(int(name))
     return [pid for pid in found if started_ticks(pid) is not None]
+
+
+def kill_heads(heads: Sequence[Identity]) -> None:
+    """Let keepers kill their runs, and wait until they have ended. Blocks briefly."""
+    for head in heads:
+        head.send(signal.SIGUSR1)
+    deadline = time.monotonic() + _PATIENCE
+    while any(head.is_alive() for head in heads) and time.monotonic() < deadline:
+        time.sleep(0.005)
 
 
 def kill_marked(place: Path) -> int:

@@ -17,7 +17,14 @@ from pathlib import Path
 
 from scale_airflow.rescale.emulator import keeper
 from scale_airflow.rescale.emulator.blobs import Blobs
-from scale_airflow.rescale.emulator.processes import EMULATOR_FILE, MARKER, Identity, kill_marked, marked
+from scale_airflow.rescale.emulator.processes import (
+    EMULATOR_FILE,
+    MARKER,
+    Identity,
+    kill_heads,
+    kill_marked,
+    marked,
+)
 from scale_airflow.rescale.emulator.staging import Cargo, Place, StagingError, stage
 
 LOST = "lost"
@@ -71,7 +78,7 @@ class Runner:
         self.root = root.resolve() / "work"
         self._blobs = blobs
         self._patience = patience
-        self._children: set[Identity] = set()
+        self._heads: dict[Path, Identity] = {}
         self._visited: set[Path] = set()
         shell = shutil.which("bash")
         if shell is None:
@@ -90,10 +97,12 @@ class Runner:
 
     def close(self) -> None:
         """Kill all runs. Blocks until none is left."""
+        heads = list(self._heads.values())
+        kill_heads(heads)
         kill_marked(self.root)
-        for child in self._children:
-            child.bury()
-        self._children.clear()
+        for head in heads:
+            head.bury()
+        self._heads.clear()
         (self.root / EMULATOR_FILE).unlink(missing_ok=True)
 
     def place(self, job_id: str, run_id: str, attempt: int) -> Place:
@@ -110,8 +119,9 @@ class Runner:
                 return await asyncio.to_thread(give_up, place, str(error), "staging", 1)
             head = self._start(place, analyses)
         if head is not None:
+            self._heads[place.path] = head
             await head.ended()
-            self._children.discard(head)
+            self._heads.pop(place.path, None)
         result = _read_result(place)
         if result is None or place.path in self._visited:
             await asyncio.to_thread(kill_marked, place.path)
@@ -131,6 +141,8 @@ class Runner:
 
     async def kill(self, place: Place) -> None:
         """End a run as if its machine were gone."""
+        head = self._heads.get(place.path)
+        await asyncio.to_thread(kill_heads, [head] if head else [])
         await asyncio.to_thread(kill_marked, place.path)
 
     def environment(self, place: Place) -> dict[str, str]:
@@ -196,10 +208,7 @@ class Runner:
             ],
             setsid=True,
         )
-        head = Identity.of(pid)
-        if head is not None:
-            self._children.add(head)
-        return head
+        return Identity.of(pid)
 
 
 def _own_start() -> int:
