@@ -23,26 +23,34 @@ class Memory:
     :param job_id: the job.
     :param failed: why it failed for good, "" while it has not.
     :param finished: the number of the try that did everything the task is for; None before.
+    :param result: what that try returned.
     """
 
     job_id: str
     failed: str = ""
     finished: int | None = None
+    result: dict[str, Any] | None = None
 
     def to_document(self) -> dict[str, Any]:
         """Return the form that is stored."""
-        return {"job_id": self.job_id, "failed": self.failed, "finished": self.finished}
+        return {
+            "job_id": self.job_id,
+            "failed": self.failed,
+            "finished": self.finished,
+            "result": self.result,
+        }
 
     @classmethod
     def from_document(cls, document: object) -> Memory | None:
         """Read what :meth:`to_document` wrote; None for anything else."""
         if not isinstance(document, dict) or not isinstance(document.get("job_id"), str):
             return None
-        finished = document.get("finished")
+        finished, result = document.get("finished"), document.get("result")
         return cls(
             document["job_id"],
             str(document.get("failed") or ""),
             finished if isinstance(finished, int) else None,
+            result if isinstance(result, dict) else None,
         )
 
 

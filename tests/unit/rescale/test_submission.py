@@ -424,7 +424,7 @@ class TestMarker:
 
 
 def test_memory_survives_storing():
-    memory = Memory("J1", failed="so", finished=3)
+    memory = Memory("J1", failed="so", finished=3, result={"files": []})
     assert Memory.from_document(memory.to_document()) == memory
     assert Memory.from_document(None) is None
     assert Memory.from_document("J1") is None

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The input files of a job: local files and directories, objects of any store, files at Rescale."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import ObjectStoragePath
+
+from scale_airflow.errors import Fault, InvalidDocument
+from scale_airflow.hooks.rescale import RescaleHook
+from scale_airflow.rescale.transfers.upload import Uploader
+
+_FORM = 'a path, {"path": …} or {"id": …}, both with "decompress" and "analysis" if wanted'
+
+
+@dataclass(frozen=True)
+class JobInput:
+    """One input of a job.
+
+    :param path: what is uploaded; a directory becomes one zip archive.
+    :param file_id: a file that Rescale has already.
+    :param decompress: whether Rescale unpacks an archive in the job's directory.
+    :param analysis: the position of the analysis that reads it.
+    """
+
+    path: str | ObjectStoragePath | None
+    file_id: str | None
+    decompress: bool = True
+    analysis: int = 0
+
+    def reference(self, file_id: str) -> tuple[int, dict[str, Any]]:
+        """Return what the job's body says of it."""
+        return self.analysis, {"id": file_id, "decompress": self.decompress}
+
+
+def read_inputs(inputs: Sequence[Any] | None) -> list[JobInput]:
+    """Read what a DAG's author wrote.
+
+    :raises InvalidDocument: with every fault.
+    """
+    faults: list[Fault] = []
+    found: list[JobInput] = []
+    for index, given in enumerate(inputs or ()):
+        read = _read(given)
+        if isinstance(read, JobInput):
+            found.append(read)
+        else:
+            faults.append(Fault(f"/inputs/{index}", f"{read}; it must be {_FORM}", "rescale-job.input"))
+    if faults:
+        raise InvalidDocument("Rescale job", faults)
+    return found
+
+
+def _read(given: Any) -> JobInput | str:
+    if isinstance(given, (str, Path, ObjectStoragePath)):
+        return JobInput(given if isinstance(given, ObjectStoragePath) else str(given), None)
+    if not isinstance(given, Mapping):
+        return f"is {type(given).__name__}"
+    unknown = sorted(set(given) - {"path", "id", "decompress", "analysis"})
+    if unknown:
+        return f"has the unknown keys {', '.join(unknown)}"
+    if ("path" in given) == ("id" in given):
+        return "has neither path nor id, or both"
+    decompress, analysis = given.get("decompress", True), given.get("analysis", 0)
+    if not isinstance(decompress, bool) or isinstance(analysis, bool) or not isinstance(analysis, int):
+        return "has a decompress that is not true or false, or an analysis that is not a position (0 …)"
+    path = given.get("path")
+    return JobInput(
+        path if path is None or isinstance(path, ObjectStoragePath) else str(path),
+        None if path is not None else str(given["id"]),
+        decompress,
+        analysis,
+    )
+
+
+def upload_inputs(
+    hook: RescaleHook, inputs: Sequence[JobInput], log: Any
+) -> list[tuple[int, dict[str, Any]]]:
+    """Upload what has to be, unless it is there unchanged, and return what the job's body says of each.
+
+    :raises TransferError: if something can't be read or sent.
+    """
+    ids: dict[int, str] = {index: one.file_id for index, one in enumerate(inputs) if one.file_id is not None}
+    sent = [(index, one) for index, one in enumerate(inputs) if one.path is not None]
+    if sent:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rescale-inputs-")))
+            paths = [_local(one.path, folder / str(index), log) for index, one in sent]
+            uploader = stack.enter_context(Uploader(hook.credentials(), **transfer_arguments(hook)))
+            for (index, _), file in zip(sent, uploader.upload(paths), strict=True):
+                ids[index] = file.id
+                log.info("Input %s is there: %s (%s bytes)", file.name, file.id, file.size)
+    return [one.reference(ids[index]) for index, one in enumerate(inputs)]
+
+
+def _local(path: str | ObjectStoragePath | None, folder: Path, log: Any) -> Path:
+    """Return where an input lies on this machine; an object of a store is fetched first."""
+    if isinstance(path, str) and "://" in path:
+        path = ObjectStoragePath(path)
+    if not isinstance(path, ObjectStoragePath):
+        return Path(str(path))
+    if path.protocol == "file":
+        return Path(path.path)
+    folder.mkdir()
+    target = folder / path.name
+    log.info("Fetching %s", path)
+    _fetch(path, target)
+    return target
+
+
+def _fetch(source: ObjectStoragePath, target: Path) -> None:
+    if source.is_dir():
+        target.mkdir()
+        for child in source.iterdir():
+            _fetch(child, target / child.name)
+        return
+    with source.open("rb") as reader, target.open("wb") as writer:
+        while block := reader.read(1 << 20):
+            writer.write(block)
+
+
+def transfer_arguments(hook: RescaleHook) -> dict[str, Any]:
+    """Return what transfers take over from a connection."""
+    known = hook.settings.client_arguments(hook.purpose)
+    return {name: known[name] for name in ("policy", "rates", "verify", "proxies", "user_agent")}
