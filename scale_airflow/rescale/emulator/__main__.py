@@ -5,19 +5,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import logging
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from scale_airflow.rescale.emulator.auth import Keys
 from scale_airflow.rescale.emulator.blobs import Blobs
 from scale_airflow.rescale.emulator.clock import Clock
 from scale_airflow.rescale.emulator.exchange import Emulator
 from scale_airflow.rescale.emulator.journal import RootInUseError
+from scale_airflow.rescale.emulator.life import Conditions, JobLife
 from scale_airflow.rescale.emulator.server import HOST, Planes
 from scale_airflow.rescale.emulator.settings import Settings
 from scale_airflow.rescale.emulator.state import State
@@ -35,9 +34,10 @@ and its jobs. Everything is kept below --root and is there again after a restart
 """
 EPILOG = """\
 The admin address takes the same key and JSON: GET /counters, GET /requests, GET/POST/DELETE /faults,
-GET/PATCH /settings, POST /advance {"seconds": 60}, GET /jobs, GET/PATCH /jobs/ID {"scenario": "preempted"},
-POST /files {"name": "big", "size": 1000000}, GET /kinds (the faults and scenarios that there are). Example:
-a submission that is done, but whose answer is lost:
+GET/PATCH /settings, POST /advance {"seconds": 60}, GET/POST /jobs, GET /jobs/ID,
+PATCH /jobs/ID {"scenario": "preempted"}, POST /scenarios {"scenario": "stuck", "times": 2} (for the next
+jobs), POST /files {"name": "big", "size": 1000000}, GET /kinds (the faults and scenarios that there are).
+Example: a submission that is done, but whose answer is lost:
   curl -H 'Authorization: Token secret' ADMIN/faults -d '{"path": "/submit/$", "kind": "lost"}'
 """
 
@@ -76,7 +76,8 @@ async def _serve(options: argparse.Namespace) -> None:
     blobs, clock = Blobs(root), Clock(options.pace)
     blobs.sweep({one.blob for one in state.files.values() if not one.is_deleted})
     keys = Keys(state, options.api_key, options.expired_key, options.inactive_key)
-    work = _work(state, blobs, clock, options.authorized_keys)
+    conditions = Conditions(walltime_hour=options.hour)
+    work = JobLife(state, blobs, clock, conditions=conditions, authorized_keys=options.authorized_keys)
     planes = Planes(Emulator(settings, state, blobs, clock, keys, work))
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -92,24 +93,6 @@ async def _serve(options: argparse.Namespace) -> None:
         await planes.close()
         await work.close()
         state.close()
-
-
-def _work(state: State, blobs: Blobs, clock: Clock, authorized_keys: Path | None) -> Any:
-    try:
-        life = importlib.import_module("scale_airflow.rescale.emulator.life")
-    except ModuleNotFoundError:
-        return _Idle()
-    return life.JobLife(state, blobs, clock, authorized_keys=authorized_keys)
-
-
-class _Idle:
-    base_url = ""
-
-    async def start(self) -> None:
-        """Begin nothing."""
-
-    async def close(self) -> None:
-        """End nothing."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -156,6 +139,13 @@ def _parser() -> argparse.ArgumentParser:
         type=_number,
         default=1.0,
         help="multiplies the waits of jobs and clusters: 1 (default) takes minutes, 0.01 moments",
+    )
+    parser.add_argument(
+        "--hour",
+        type=_number,
+        default=3600.0,
+        metavar="SECONDS",
+        help="real seconds that an hour of walltime has (default 3600)",
     )
     speed = "bytes a second, each direction; 0 (default): unlimited"
     parser.add_argument("--speed-per-connection", type=_number, default=0.0, metavar="BYTES", help=speed)

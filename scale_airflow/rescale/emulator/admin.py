@@ -2,7 +2,7 @@
 """The admin plane: what tests and operators of the emulator ask, on a port of its own.
 
 Every request carries the API key like those of the service. Paths: ``/counters``, ``/requests``, ``/faults``,
-``/settings``, ``/advance``, ``/jobs``, ``/jobs/{id}``, ``/files``.
+``/settings``, ``/advance``, ``/jobs``, ``/jobs/{id}``, ``/scenarios``, ``/files``, ``/kinds``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from scale_airflow.rescale.emulator.exchange import Emulator
 from scale_airflow.rescale.emulator.faults import KINDS
 from scale_airflow.rescale.emulator.records import CLUSTER, INPUT_FILE, JOB, FileRecord, JobRecord
 from scale_airflow.rescale.emulator.refusals import RefusedError, not_found, refused
+from scale_airflow.rescale.emulator.routes_jobs import rules_for, save_job
 from scale_airflow.rescale.emulator.work import SCENARIOS, Scenario
 
 PIECE = 2**20
@@ -42,6 +43,8 @@ class Admin:
             ("PATCH", "/settings"): self._change_settings,
             ("POST", "/advance"): self._advance,
             ("GET", "/jobs"): self._jobs,
+            ("POST", "/jobs"): self._add_job,
+            ("POST", "/scenarios"): self._next_scenarios,
             ("POST", "/files"): self._make_file,
             ("GET", "/kinds"): self._kinds,
         }
@@ -112,6 +115,25 @@ class Admin:
         if not 0 <= seconds < 1e9:
             raise ValueError("seconds is between 0 and 1e9.")
         self._emulator.clock.advance(seconds)
+        return {}
+
+    async def _add_job(self, body: Any) -> Any:
+        document, job_id = _field(body, "job", (dict,)), body.get("id") or ""
+        if not isinstance(job_id, str) or (job_id and not (job_id.isascii() and job_id.isalnum())):
+            raise ValueError("id is letters and digits.")
+        if job_id in self._emulator.state.jobs:
+            raise ValueError(f"There is a job {job_id} already.")
+        owner = email_of(1)
+        checked = await asyncio.to_thread(rules_for(self._emulator, owner).check, document)
+        return self._job_document(save_job(self._emulator, owner, checked, job_id))
+
+    async def _next_scenarios(self, body: Any) -> Any:
+        scenario, times = _field(body, "scenario", (str,)), body.get("times", 1)
+        Scenario.parse(scenario)
+        if not isinstance(times, int) or not 0 <= times <= 10_000:
+            raise ValueError("times is between 0 and 10000.")
+        self._emulator.scenarios.clear()
+        self._emulator.scenarios.extend([scenario] * times)
         return {}
 
     async def _jobs(self, body: Any) -> Any:

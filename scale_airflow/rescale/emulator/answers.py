@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 JSON = "application/json"
+GATEWAY_PAGE = (
+    "<html><head><title>{status}</title></head><body><center><h1>{status}</h1></center></body></html>"
+)
 
 
 @dataclass(frozen=True)
@@ -47,3 +50,9 @@ def json_answer(document: Any, status: int = 200, headers: dict[str, str] | None
 def empty_answer(status: int) -> Answer:
     """Return an answer without a body."""
     return Answer(status)
+
+
+def gateway_answer(status: int, headers: dict[str, str] | None = None) -> Answer:
+    """Return what a proxy before the service says when that does not answer: a page, no JSON."""
+    page = GATEWAY_PAGE.format(status=status).encode()
+    return Answer(status, page, {"Content-Type": "text/html", **(headers or {})})

@@ -26,6 +26,11 @@ class CoreType:
     gpus: tuple[float, ...] = (0.0,)
     is_deprecated: bool = False
 
+    @property
+    def node_cores(self) -> int:
+        """Return the cores of one machine; a slot with more has several."""
+        return next((one for one in self.cores if one >= 36), max(self.cores))
+
     def to_document(self, order: int) -> dict[str, Any]:
         """Return the form of the answer."""
         return {
@@ -101,8 +106,9 @@ def prices() -> list[dict[str, Any]]:
         }
         for core_type in CORE_TYPES
         for plan, price in (
-            ("on-demand", Decimal(core_type.price)),
-            ("low-priority", economy_price(core_type)),
+            ("instant", Decimal(core_type.price)),
+            # Of On-Demand Economy, as the tutorial reads it.
+            ("economy-on-demand", economy_price(core_type)),
         )
         for system, factor in (("windows", 2), ("linux", 1))
     ]

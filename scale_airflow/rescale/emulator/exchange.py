@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -29,7 +30,10 @@ LARGEST_DOCUMENT = 64 * 2**20
 
 @dataclass
 class Emulator:
-    """All parts of one running emulator."""
+    """All parts of one running emulator.
+
+    :param scenarios: the courses of the next jobs that are created.
+    """
 
     settings: Settings
     state: State
@@ -41,6 +45,7 @@ class Emulator:
     faults: Faults = field(default_factory=Faults)
     shaping: Shaping = field(init=False)
     throttle: Throttle = field(init=False)
+    scenarios: deque[str] = field(default_factory=deque)
     status_requests: int = 0
 
     def __post_init__(self) -> None:

@@ -94,6 +94,11 @@ class JobRecord(Record):
     shared_with: list[str] = field(default_factory=list)
     storage_device_ids: list[str] = field(default_factory=list)
 
+    @property
+    def name(self) -> str:
+        """Return the job's name."""
+        return str(self.document["name"])
+
 
 @dataclass(frozen=True)
 class LifeRecord(Record):

@@ -101,7 +101,9 @@ class _Body:
                 assert self._answer.file is not None
                 offset = self._answer.file.offset + first
                 loop = asyncio.get_running_loop()
-                await loop.sendfile(transport, file, offset, count)
+                if await loop.sendfile(transport, file, offset, count) < count:
+                    # A live file that became shorter meanwhile: the announced length can't be kept.
+                    end(self._request)
             self._count(count)
             first += count
 

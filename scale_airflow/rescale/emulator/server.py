@@ -11,9 +11,15 @@ from typing import Any
 from aiohttp import web
 from yarl import URL
 
-from scale_airflow.rescale.emulator import routes_account, routes_files
+from scale_airflow.rescale.emulator import (
+    routes_account,
+    routes_devices,
+    routes_files,
+    routes_jobs,
+    routes_runs,
+)
 from scale_airflow.rescale.emulator.admin import Admin
-from scale_airflow.rescale.emulator.answers import Answer, json_answer
+from scale_airflow.rescale.emulator.answers import Answer, gateway_answer, json_answer
 from scale_airflow.rescale.emulator.exchange import Emulator, Exchange
 from scale_airflow.rescale.emulator.faults import Fault
 from scale_airflow.rescale.emulator.refusals import RefusedError, refused
@@ -26,9 +32,6 @@ HOST = "127.0.0.1"
 SOCKET_BUFFER = 2**18
 READ_SIZE = 2**18
 HALF_A_DOCUMENT = '{"count": 3, "next": null, "resul'
-GATEWAY_PAGE = (
-    "<html><head><title>{status}</title></head><body><center><h1>{status}</h1></center></body></html>"
-)
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +41,15 @@ class Service:
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
-        self._router = Router([*routes_account.ENDPOINTS, *routes_files.ENDPOINTS])
+        self._router = Router(
+            [
+                *routes_account.ENDPOINTS,
+                *routes_files.ENDPOINTS,
+                *routes_jobs.ENDPOINTS,
+                *routes_runs.ENDPOINTS,
+                *routes_devices.ENDPOINTS,
+            ]
+        )
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -137,12 +148,6 @@ def _replaced(fault: Fault) -> Answer | None:
     if fault.status >= 500:
         return gateway_answer(fault.status, headers)
     return json_answer({"detail": "Refused, as a fault rule says."}, fault.status, headers)
-
-
-def gateway_answer(status: int, headers: dict[str, str] | None = None) -> Answer:
-    """Return what a proxy before the service says when that does not answer: a page, no JSON."""
-    page = GATEWAY_PAGE.format(status=status).encode()
-    return Answer(status, page, {"Content-Type": "text/html", **(headers or {})})
 
 
 def _url(request: web.BaseRequest) -> URL:
