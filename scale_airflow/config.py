@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,16 @@ def settings() -> Settings:
 
     :raises InstallationError: if an option has a value that it can't have.
     """
+    return _settings(tuple(map(os.environ.get, _VARIABLES)))
+
+
+_VARIABLES = ("AIRFLOW_HOME", *(f"AIRFLOW__SCALE__{name.upper()}" for name in OPTIONS))
+
+
+# Almost every request asks, and Airflow looks up each option anew. Its file is read once a process; only the
+# environment can change.
+@lru_cache(maxsize=8)
+def _settings(_environment: tuple[str | None, ...]) -> Settings:
     from airflow.configuration import AIRFLOW_HOME, conf
 
     def text(name: str) -> str:

@@ -11,7 +11,7 @@ from scale_airflow.api_plugin.parameters import Identifier
 from scale_airflow.services.work_lists import JobTypeFilter
 
 
-def job_types(
+async def job_types(
     job_type_id: Annotated[
         list[Identifier], Query(description="Only of the job type with this identifier; repeatable.")
     ] = [],  # noqa: B006 - FastAPI copies it

@@ -43,4 +43,8 @@ def links_of(request: Request) -> Links:
     return Links(f"{scheme}://{host}{request.scope.get('root_path', '')}")
 
 
-LinksDep = Annotated[Links, Depends(links_of)]
+async def _links(request: Request) -> Links:
+    return links_of(request)
+
+
+LinksDep = Annotated[Links, Depends(_links)]

@@ -3,6 +3,8 @@
 
 An endpoint takes ``window: WindowDep``, gives it to the service that looks the page up (see
 :mod:`scale_airflow.services.listing`) and answers with :func:`page_of`.
+
+What only reads parameters is ``async``: FastAPI would give each plain function to a thread of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ T = TypeVar("T")
 _DURATION_TOO = "An ISO-8601 datetime with its zone, or an ISO-8601 duration, which means now minus it."
 
 
-def window(
+async def window(
     request: Request,
     page: Annotated[Page, Query(description="The page of the results to return, from 1 on.")] = 1,
     page_size: Annotated[PageSize, Query(description="Results on a page, 1 to 1000.")] = 100,
@@ -48,7 +50,7 @@ def _with_range(request: Request, wanted: Window) -> Window:
     return wanted
 
 
-def pages(
+async def pages(
     page: Annotated[Page, Query(description="The page of the results to return, from 1 on.")] = 1,
     page_size: Annotated[PageSize, Query(description="Results on a page, 1 to 1000.")] = 100,
 ) -> Window:
@@ -56,7 +58,7 @@ def pages(
     return Window(page, page_size)
 
 
-def pages_of_time(
+async def pages_of_time(
     request: Request,
     page: Annotated[Page, Query(description="The page of the results to return, from 1 on.")] = 1,
     page_size: Annotated[PageSize, Query(description="Results on a page, 1 to 1000.")] = 100,

@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from sqlalchemy import select, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy import and_, bindparam, select, tuple_
+from sqlalchemy.orm import Session, lazyload
 
 from scale_airflow.definitions.job_data import FileFacts, WorkspaceFacts
 from scale_airflow.definitions.job_interface import JobInterface
 from scale_airflow.definitions.recipe_definition import RecipeDefinition
+from scale_airflow.errors import NotFound
 from scale_airflow.services.listing import among
 from scale_airflow.services.lookup import MAX_ID
 from scale_airflow.store.models import (
@@ -21,6 +22,16 @@ from scale_airflow.store.models import (
     RecipeTypeRevision,
     ScaleFile,
     Workspace,
+)
+
+_IS_CURRENT = and_(
+    JobTypeRevision.job_type_id == JobType.id, JobTypeRevision.revision_num == JobType.revision_num
+)
+_TYPE_AND_REVISION = (
+    select(JobType, JobTypeRevision)
+    .join(JobTypeRevision, _IS_CURRENT)
+    .where(JobType.id == bindparam("job_type_id"))
+    .options(lazyload(JobType.trigger_rule))
 )
 
 
@@ -57,14 +68,23 @@ def job_types_of(
         return {}
     rows = session.execute(
         select(JobType, JobTypeRevision)
-        .join(
-            JobTypeRevision,
-            (JobTypeRevision.job_type_id == JobType.id)
-            & (JobTypeRevision.revision_num == JobType.revision_num),
-        )
+        .join(JobTypeRevision, _IS_CURRENT)
         .where(tuple_(JobType.name, JobType.version).in_(list(wanted)))
     )
     return {(job_type.name, job_type.version): (job_type, revision) for job_type, revision in rows}
+
+
+def job_type_and_revision(session: Session, job_type_id: int) -> tuple[JobType, JobTypeRevision]:
+    """Return a job type, without its trigger rule, and the revision that is current now.
+
+    :raises NotFound: if there is no such job type.
+    """
+    found = None
+    if 0 < job_type_id <= MAX_ID:
+        found = session.execute(_TYPE_AND_REVISION, {"job_type_id": job_type_id}).one_or_none()
+    if found is None:
+        raise NotFound(f"There is no job type with the id {job_type_id}.")
+    return found[0], found[1]
 
 
 def current_revision(session: Session, job_type: JobType) -> JobTypeRevision:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from sqlalchemy import ScalarSelect, func, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from scale_airflow.compiler import names
 from scale_airflow.config import Settings, settings
@@ -25,7 +25,6 @@ from scale_airflow.services import facts
 from scale_airflow.services.backends import backend_of
 from scale_airflow.services.dispatch import wake
 from scale_airflow.services.events import user_event
-from scale_airflow.services.tallies import queued_by_type
 from scale_airflow.store.models import (
     Job,
     JobExecution,
@@ -40,7 +39,7 @@ from scale_airflow.store.models import (
     utcnow,
 )
 
-__all__ = ["Address", "QueueStatus", "queue_job", "queue_recipe", "queue_status", "user_event"]
+__all__ = ["Address", "queue_job", "queue_recipe", "user_event"]
 
 MIN_CPUS = 0.25
 MIN_MEM_MIB = 128.0
@@ -88,9 +87,14 @@ def queue_job(
     # Its row is written once, as it is when it waits.
     _give(job, job_type, interface, parsed, files)
     _begin_try(job)
+    job.executions = [_execution(job, interface)]
     session.add(job)
     session.flush()
-    _add_try(session, job, interface, parsed)
+    # Who shows the job need not read again what it came of.
+    set_committed_value(job, "job_type", job_type)
+    set_committed_value(job, "job_type_rev", revision)
+    set_committed_value(job, "event", event)
+    _add_input_files(session, job, interface, parsed)
     if not adopted:
         session.add(
             QueueEntry(
@@ -188,7 +192,8 @@ def make_ready(
     """Give a PENDING job its data and its first execution: it is QUEUED from now on."""
     _give(job, job_type, interface, data, files)
     _begin_try(job)
-    return _add_try(session, job, interface, data)
+    _add_input_files(session, job, interface, data)
+    return _add_execution(session, job, interface)
 
 
 def _give(
@@ -198,13 +203,11 @@ def _give(
         setattr(job, name, value)
 
 
-def _add_try(session: Session, job: Job, interface: JobInterface, data: JobData) -> JobExecution:
-    """Add the rows of a job's input files and of its first execution."""
+def _add_input_files(session: Session, job: Job, interface: JobInterface, data: JobData) -> None:
     session.add_all(
         JobInputFile(job_id=job.id, input_name=input_name, file_id=number)
         for input_name, number in input_files(interface, data)
     )
-    return _add_execution(session, job, interface)
 
 
 def ready_values(
@@ -246,7 +249,13 @@ def _begin_try(job: Job) -> None:
 
 
 def _add_execution(session: Session, job: Job, interface: JobInterface) -> JobExecution:
-    execution = JobExecution(
+    execution = _execution(job, interface)
+    session.add(execution)
+    return execution
+
+
+def _execution(job: Job, interface: JobInterface) -> JobExecution:
+    return JobExecution(
         job_id=job.id,
         exe_num=job.num_exes,
         status="QUEUED",
@@ -254,8 +263,6 @@ def _add_execution(session: Session, job: Job, interface: JobInterface) -> JobEx
         queued=job.queued,
         command_arguments=command_arguments(interface, job.data),
     )
-    session.add(execution)
-    return execution
 
 
 def set_status(job: Job, status: str) -> None:
@@ -386,45 +393,3 @@ def _signature(data: JobData) -> str:
         for given in data.inputs
     }
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class QueueStatus:
-    """One row of the queue's status: what of one job type waits."""
-
-    job_type_name: str
-    job_type_version: str
-    count: int
-    longest_queued: object
-    highest_priority: int
-    is_job_type_paused: bool
-
-
-def queue_status(session: Session) -> list[QueueStatus]:
-    """Return what waits per job type, the most urgent and then the longest waiting first."""
-    waiting = queued_by_type()
-
-    def least(column: InstrumentedAttribute[Any]) -> ScalarSelect[Any]:
-        # One look into an index a type, however many wait.
-        of_type = (Job.job_type_id == waiting.c.job_type_id, Job.status == "QUEUED")
-        return select(func.min(column)).where(*of_type).correlate(waiting).scalar_subquery()
-
-    found = select(
-        waiting.c.job_type_id,
-        waiting.c.count,
-        least(Job.queued).label("longest_queued"),
-        least(Job.priority).label("highest_priority"),
-    ).subquery()
-    rows = session.execute(
-        select(
-            JobType.name,
-            JobType.version,
-            found.c.count,
-            found.c.longest_queued,
-            found.c.highest_priority,
-            JobType.is_paused,
-        )
-        .join(JobType, JobType.id == found.c.job_type_id)
-        .order_by(found.c.highest_priority, found.c.longest_queued)
-    )
-    return [QueueStatus(*row) for row in rows]

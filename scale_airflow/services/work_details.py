@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload, lazyload, selectinload
 
 from scale_airflow.errors import NotFound
+from scale_airflow.services.facts import interface_of
 from scale_airflow.services.lookup import MAX_ID
 from scale_airflow.services.waiting import why
 from scale_airflow.services.work_lists import (
@@ -106,6 +107,19 @@ def job_details(session: Session, job_id: int) -> JobDetails:
     files = known | _files(session, mentioned - known.keys())
     input_files = [files[each] for each in sorted(input_ids) if each in files]
     return JobDetails(job, why(session, job), recipes, executions, files, input_files, products)
+
+
+def new_job_details(session: Session, job: Job) -> JobDetails:
+    """Return a job that this very transaction has queued, with everything about it.
+
+    What was just written is not read again.
+    """
+    interface = interface_of(job.job_type_rev)
+    entries = job.data.get("input_data", ())
+    files = _files(session, set(_mentioned(entries)))
+    given = _mentioned(each for each in entries if interface.input(each["name"]) is not None)
+    input_files = [files[each] for each in sorted(set(given)) if each in files]
+    return JobDetails(job, why(session, job), (), job.executions, files, input_files, ())
 
 
 def execution_details(session: Session, execution_id: int) -> JobExecution:

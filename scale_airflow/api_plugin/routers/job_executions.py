@@ -30,7 +30,7 @@ _SINCE = (
 )
 
 
-def log_part(
+async def log_part(
     since: Annotated[Moment, Query(description=_SINCE)] = None,
     tail: Annotated[Lines, Query(description=_TAIL)] = None,
 ) -> LogPart:

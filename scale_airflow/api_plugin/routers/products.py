@@ -21,7 +21,7 @@ from scale_airflow.store.session import transaction
 router = APIRouter(tags=["Products"], dependencies=[Depends(requires("GET", "Scale Products"))])
 
 
-def product_filter(
+async def product_filter(
     job_types: JobTypesDep,
     is_operational: Annotated[
         Flag, Query(description="Only operational products, or only those of research and development.")

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 
@@ -31,10 +30,10 @@ from scale_airflow.definitions.documents import nested
 from scale_airflow.definitions.faults import describe
 from scale_airflow.definitions.job_data import JobData
 from scale_airflow.definitions.recipe_data import RecipeData
-from scale_airflow.services import audit, bulk_queue, queue, requeue, work_details
+from scale_airflow.services import audit, bulk_queue, facts, queue, queue_status, requeue, work_details
 from scale_airflow.services.bulk_queue import Wanted
 from scale_airflow.services.lookup import by_id
-from scale_airflow.store.models import JobType, RecipeType
+from scale_airflow.store.models import RecipeType
 from scale_airflow.store.session import transaction
 
 router = APIRouter(tags=["Queue"])
@@ -105,13 +104,13 @@ EditorDep = Annotated[Caller, Depends(requires("PUT", "Scale Jobs"))]
 def get_queue_status() -> Reply:
     """Return what waits, grouped by job type, the most urgent first."""
     with transaction() as session:
-        rows = queue.queue_status(session)
+        rows = queue_status.queue_status(session)
     return Reply(
         {
             "queue_status": [
                 {
-                    "count": row.count,
-                    "longest_queued": moment(cast(datetime, row.longest_queued)),
+                    "count": row.waiting,
+                    "longest_queued": moment(row.longest_queued),
                     "job_type_name": row.job_type_name,
                     "job_type_version": row.job_type_version,
                     "highest_priority": row.highest_priority,
@@ -130,17 +129,18 @@ def queue_new_job(
     """Create a job of a type on the given data and put it on the queue."""
     given = check_fields(body, _JOB)
     with transaction(point="api.queue_new_job") as session:
-        job_type = by_id(session, JobType, given["job_type_id"], "job type")
+        job_type, revision = facts.job_type_and_revision(session, given["job_type_id"])
         with standing_in("job_data"):
             job = queue.queue_job(
                 session,
                 job_type=job_type,
                 data=given.get("job_data", {}),
                 event=queue.user_event(session, caller.username),
+                revision=revision,
             )
         about = {"job_type_id": job_type.id, "job_id": job.id}
         audit.record(session, caller.username, "queue_new_job", **about)
-        found = work_details.job_details(session, job.id)
+        found = work_details.new_job_details(session, job)
         return created(work.job_details(found, links), links.to(f"/job-executions/{found.executions[0].id}/"))
 
 

@@ -20,7 +20,7 @@ from scale_airflow.store.session import transaction
 router = APIRouter(tags=["Sources"], dependencies=[Depends(requires("GET", "Scale Sources"))])
 
 
-def source_filter(
+async def source_filter(
     is_parsed: Annotated[Flag, Query(description="Only sources that were parsed, or were not.")] = None,
     file_name: Annotated[Text, Query(description="Only sources with this file name.")] = None,
 ) -> SourceFilter:

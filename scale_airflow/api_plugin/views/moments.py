@@ -23,5 +23,5 @@ def moment(value: datetime | None) -> str | None:
     """
     if value is None:
         return None
-    utc = value.astimezone(timezone.utc).replace(tzinfo=None)
-    return utc.isoformat(timespec="milliseconds" if utc.microsecond >= 1000 else "seconds") + "Z"
+    precision = "milliseconds" if value.microsecond >= 1000 else "seconds"
+    return value.astimezone(timezone.utc).isoformat(timespec=precision).removesuffix("+00:00") + "Z"

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from statements import statements
 from world import World, interface
 
 from scale_airflow.store.models import Job, JobType, TriggerEvent
@@ -53,6 +54,19 @@ class TestNewJob:
         assert body["products"] == body["recipes"] == []
         assert client.get(f"{API}/jobs/{body['id']}/", headers=op).json() == body
         assert client.get(answer.headers["location"], headers=op).json()["id"] == execution["id"]
+
+    def test_a_job_without_files_in_few_statements(
+        self, client: httpx.Client, world: World, op: dict[str, str]
+    ) -> None:
+        made = world.job_type("one", interface({}, {}), is_paused=True)
+        body = {"job_type_id": made.id, "job_data": {}}
+        assert client.post(f"{API}/queue/new-job/", json=body, headers=op).status_code == 201
+        with statements(world.session) as sent:
+            assert client.post(f"{API}/queue/new-job/", json=body, headers=op).status_code == 201
+        own = [each for each in sent if "scale_" in each or " log " in each]
+        # Its type, event, row, execution and place in the queue, the word to the tick, whether the scheduler
+        # is paused, and the event log.
+        assert len(own) == 8, own
 
     def test_without_the_slash_it_is_the_same(
         self, client: httpx.Client, world: World, op: dict[str, str]

@@ -17,7 +17,8 @@ from scale_airflow.services import dispatch
 from scale_airflow.services.events import user_event
 from scale_airflow.services.housekeeping import hide_old_revisions, show_cleared_revisions
 from scale_airflow.services.jobs import cancel_job
-from scale_airflow.services.queue import queue_job, queue_recipe, queue_status
+from scale_airflow.services.queue import queue_job, queue_recipe
+from scale_airflow.services.queue_status import queue_status
 from scale_airflow.services.reconcile import reconcile
 from scale_airflow.services.requeue import requeue_jobs
 from scale_airflow.services.scheduler import sign_tick
@@ -286,8 +287,8 @@ class TestLongQueue:
         world.session.commit()
         assert len(statements) > 20
         assert not costly(world.session, statements)
-        (held, also, _) = sorted(queue_status(world.session), key=lambda each: -each.count)
-        assert (held.count, also.count) == (MANY * 6 // 10 + 1, MANY * 4 // 10 + 1)
+        (held, also, _) = sorted(queue_status(world.session), key=lambda each: -each.waiting)
+        assert (held.waiting, also.waiting) == (MANY * 6 // 10 + 1, MANY * 4 // 10 + 1)
         assert (held.is_job_type_paused, held.highest_priority) == (True, 1)
         # And when all of it may start.
         world.session.execute(update(JobType).values(is_paused=False))

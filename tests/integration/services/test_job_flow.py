@@ -17,7 +17,8 @@ from scale_airflow.execution.order import FailureReport, PhaseTimes, ReportedPar
 from scale_airflow.services import claims, executions
 from scale_airflow.services.events import user_event
 from scale_airflow.services.jobs import cancel_job
-from scale_airflow.services.queue import queue_job, queue_recipe, queue_status
+from scale_airflow.services.queue import queue_job, queue_recipe
+from scale_airflow.services.queue_status import queue_status
 from scale_airflow.services.reconcile import reconcile
 from scale_airflow.store.models import (
     FileAncestry,
@@ -106,7 +107,7 @@ def test_a_lone_job_from_queue_to_product(world: World) -> None:
     job_type = world.job_type("one", priority=7)
     job = queue(world, job_type, data(world, source))
     assert (job.status, job.num_exes, job.priority, job.disk_in_required) == ("QUEUED", 1, 7, 10.0)
-    assert [row.count for row in queue_status(world.session)] == [1]
+    assert [row.waiting for row in queue_status(world.session)] == [1]
 
     assert world.dispatch() == 1
     assert world.dispatch() == 0

@@ -20,7 +20,7 @@ from scale_airflow.errors import InvalidRequest
 from scale_airflow.services import tallies
 from scale_airflow.services.file_lists import ProductFilter, SourceFilter, list_products, list_sources
 from scale_airflow.services.listing import Window
-from scale_airflow.services.queue import queue_status
+from scale_airflow.services.queue_status import queue_status
 from scale_airflow.services.work_lists import JobFilter, JobTypeFilter, list_jobs
 from scale_airflow.store.models import JOB_STATUSES, Job, JobExecution, JobTally, JobType, ScaleFile, utcnow
 from scale_airflow.store.session import transaction
@@ -244,13 +244,15 @@ def test_the_queue_s_status_looks_at_no_single_job(world: World, types: list[Job
     session = world.session
     for job_type, count in zip(types, (7, 14, 0), strict=True):
         multiply(session, queued(world, job_type, priority=10 + count), count)
-    session.execute(
-        text(
-            "UPDATE scale_job SET priority = 5, queued = queued - interval '1 day' WHERE id = "
-            "(SELECT max(id) FROM scale_job WHERE status = 'QUEUED' AND job_type_id = :id)"
-        ),
-        {"id": types[1].id},
-    )
+    # The one that waits longest is the most urgent of one type, and the least urgent of another.
+    for job_type, priority in ((types[0], 500), (types[1], 5)):
+        session.execute(
+            text(
+                "UPDATE scale_job SET priority = :priority, queued = queued - interval '1 day' WHERE id = "
+                "(SELECT max(id) FROM scale_job WHERE status = 'QUEUED' AND job_type_id = :id)"
+            ),
+            {"id": job_type.id, "priority": priority},
+        )
     real = session.execute(
         select(func.count(), func.min(Job.queued), func.min(Job.priority), Job.job_type_id)
         .where(Job.status == "QUEUED")
@@ -259,6 +261,6 @@ def test_the_queue_s_status_looks_at_no_single_job(world: World, types: list[Job
     names = {each.id: each.name for each in types}
     shown = queue_status(session)
     assert [row.job_type_name for row in shown] == ["two", "three", "one"]
-    assert {(row.count, row.longest_queued, row.highest_priority, row.job_type_name) for row in shown} == {
+    assert {(row.waiting, row.longest_queued, row.highest_priority, row.job_type_name) for row in shown} == {
         (*numbers, names[number]) for *numbers, number in real
     }
