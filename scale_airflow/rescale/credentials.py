@@ -26,6 +26,7 @@ KEY_VARIABLE = "RESCALE_API_KEY"
 URL_VARIABLE = "RESCALE_API_BASE_URL"
 _URL_KEY, _KEY_KEY = "apibaseurl", "apikey"
 _NEW_KEY = "Make a new key in Rescale's user profile, section API."
+_HOST = re.compile(r"[a-z0-9][a-z0-9._-]*|[0-9a-f:.]+")
 _PROFILE_NAME = re.compile(r"[^\[\]\r\n]+")
 
 
@@ -185,7 +186,11 @@ def normalized_url(text: str) -> str:
     except ValueError:
         port = None
     path = split.path.rstrip("/")
-    fits = split.scheme in ("http", "https") and split.hostname and path in ("", "/api", "/api/v2")
+    fits = (
+        split.scheme in ("http", "https")
+        and _HOST.fullmatch(split.hostname or "")
+        and path in ("", "/api", "/api/v2")
+    )
     if not fits or port is None or split.query or split.fragment or "@" in split.netloc:
         raise InstallationError(
             "The address of Rescale is not of the form https://HOST.",

@@ -55,7 +55,7 @@ def explain(body: bytes, *, server: str, secret: str) -> Explanation:
         # A proxy's page says nothing that a user could read in one line.
         return Explanation("", server=server)
     faults = tuple(
-        Fault(fault.path, _line(fault.message.replace(secret, "***")), "rescale")
+        Fault(_line(fault.path, secret), _line(fault.message, secret), "rescale")
         for fault, _ in zip(_flat(document, ""), range(_MAX_FAULTS), strict=False)
     )
     shown = "; ".join(f"{f.path}: {f.message}" if f.path else f.message for f in faults[:20])
@@ -126,5 +126,6 @@ def _escaped(key: str) -> str:
     return key.replace("~", "~0").replace("/", "~1")
 
 
-def _line(text: str) -> str:
+def _line(text: str, secret: str) -> str:
+    text = text.replace(secret, "***")
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_MAX_TEXT]
