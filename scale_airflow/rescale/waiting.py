@@ -47,6 +47,7 @@ class JobWait:
     :param polling: seconds between looks; more when nothing changes for long.
     :param on_status: told each new status.
     :param on_line: told each line of the log; None: the log is not read.
+    :param on_executing: called at each look while the job's command runs, for more than its log.
     :param checkpoint: called at least twice a second; raises to end the waiting.
     :param deadline: on the clock of ``time.monotonic``.
     :param outage_budget: seconds that Rescale may fail to answer.
@@ -61,6 +62,7 @@ class JobWait:
         polling: float = 15.0,
         on_status: Callable[[str], None] = lambda status: None,
         on_line: Callable[[str], None] | None = None,
+        on_executing: Callable[[], None] = lambda: None,
         checkpoint: Callable[[], None] = lambda: None,
         deadline: float | None = None,
         outage_budget: float = OUTAGE_BUDGET,
@@ -71,6 +73,7 @@ class JobWait:
         self._polling = polling
         self._on_status = on_status
         self._on_line = on_line
+        self._on_executing = on_executing
         self._checkpoint = checkpoint
         self._deadline = deadline
         self._outage_budget = outage_budget
@@ -122,6 +125,7 @@ class JobWait:
         if isinstance(verdict, Waiting):
             if verdict.executing:
                 self._follow()
+                self._on_executing()
             return None
         return verdict
 
