@@ -24,6 +24,7 @@ __all__ = [
     "OrderInput",
     "OrderOutput",
     "PhaseTimes",
+    "RemoteMark",
     "ReportAnswer",
     "ReportedFile",
     "ReportedOutput",
@@ -82,13 +83,20 @@ class OrderOutput(Message):
 
 
 @dataclass(frozen=True)
+class RemoteMark(Message):
+    """What an execution's job on another system is found by, and since when there may be one (ISO 8601)."""
+
+    marker: str
+    since: str
+
+
+@dataclass(frozen=True)
 class ExecutionOrder(Message):
     """All that a worker needs to run one job execution; ``token`` lets it report on this one alone.
 
     ``output_path`` is relative to the output's workspace and unique to the execution. ``timeout`` is in
     seconds (0: none), memory and disk in MiB, ``max_log_bytes`` counts each stream on its own.
-    ``continues`` says that this very try already held the claim. By ``remote_marker`` the execution's job on
-    another system is found.
+    ``continues`` says that this very try already held the claim.
     """
 
     execution_id: int
@@ -112,7 +120,7 @@ class ExecutionOrder(Message):
     node_id: int | None
     max_log_bytes: int
     continues: bool
-    remote_marker: str | None = None
+    remote: RemoteMark | None = None
 
 
 @dataclass(frozen=True)

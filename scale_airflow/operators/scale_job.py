@@ -221,6 +221,11 @@ class ScaleJobOperator(DockerOperator):
             from scale_airflow.execution.backends.process import ProcessBackend
 
             return ProcessBackend(configured)
+        if order.backend == "rescale":
+            from scale_airflow.execution.backends.rescale import RescaleBackend
+            from scale_airflow.hooks.rescale import RescaleHook
+
+            return RescaleBackend(configured, lambda connection: RescaleHook(connection).settings)
         from scale_airflow.execution.backends.docker import DockerBackend, connector, engine_url
 
         self.docker_url = engine_url(configured.docker_url)

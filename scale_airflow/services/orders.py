@@ -81,7 +81,7 @@ def order_of(
         mem_mib=job.mem_required,
         disk_mib=job.disk_in_required + job.disk_out_required,
         configuration=dict(job_type.configuration or {}),
-        remote_marker=remote_jobs.note(session, job_type, execution) if backend == "rescale" else None,
+        remote=remote_jobs.note(session, job_type, execution) if backend == "rescale" else None,
         node_id=execution.node_id,
         max_log_bytes=settings.max_log_bytes,
         continues=continues,

@@ -19,6 +19,7 @@ from sqlalchemy import and_, delete, or_, select
 from sqlalchemy.orm import Session
 
 from scale_airflow.errors import InvalidRequest
+from scale_airflow.execution.order import RemoteMark
 from scale_airflow.services.backends import remote_of
 from scale_airflow.store.models import JobExecution, JobType, RemoteJob, utcnow
 from scale_airflow.store.session import transaction
@@ -55,7 +56,7 @@ class Leftover:
     force: bool
 
 
-def note(session: Session, job_type: JobType, execution: JobExecution) -> str:
+def note(session: Session, job_type: JobType, execution: JobExecution) -> RemoteMark:
     """Record that an execution is about to run on another system; return what its job there is found by.
 
     :raises InvalidRequest: if the job type was edited meanwhile, so that its job would not be found any more.
@@ -70,10 +71,14 @@ def note(session: Session, job_type: JobType, execution: JobExecution) -> str:
     if known is None:
         marker = secrets.token_hex(8)
         known = RemoteJob(
-            job_exe_id=execution.id, connection=remote.connection, marker=marker, not_before=utcnow()
+            job_exe_id=execution.id,
+            connection=remote.connection,
+            marker=marker,
+            not_before=utcnow(),
+            created=utcnow(),
         )
         session.add(known)
-    return known.marker
+    return RemoteMark(known.marker, known.created.isoformat())
 
 
 def take_due(session: Session) -> list[Leftover]:
@@ -97,8 +102,8 @@ def take_due(session: Session) -> list[Leftover]:
         .execution_options(synchronize_session=False)
     )
     now = utcnow()
-    rows = session.execute(
-        select(RemoteJob, JobExecution.started, JobExecution.created)
+    rows = session.scalars(
+        select(RemoteJob)
         .join(JobExecution, JobExecution.id == RemoteJob.job_exe_id)
         .where(JobExecution.status.in_(_OVER), JobExecution.ended < now - GRACE, RemoteJob.not_before <= now)
         .order_by(RemoteJob.not_before, RemoteJob.job_exe_id)
@@ -106,15 +111,9 @@ def take_due(session: Session) -> list[Leftover]:
         .with_for_update(of=RemoteJob, skip_locked=True)
     ).all()
     for row in rows:
-        row.RemoteJob.not_before = now + _AGAIN
+        row.not_before = now + _AGAIN
     return [
-        Leftover(
-            row.RemoteJob.job_exe_id,
-            row.RemoteJob.connection,
-            row.RemoteJob.marker,
-            row.started or row.created,
-            row.RemoteJob.tries >= _FORCE_AFTER,
-        )
+        Leftover(row.job_exe_id, row.connection, row.marker, row.created, row.tries >= _FORCE_AFTER)
         for row in rows
     ]
 

@@ -42,6 +42,8 @@ ON_ONE_FLOOR = {
     ("hooks", "execution"),
     # The hook is the connection; Rescale's client is below it, and knows nothing of Airflow.
     ("hooks", "rescale"),
+    # Rescale is one of the places where jobs run.
+    ("execution", "rescale"),
     ("operators", "sensors"),
     ("operators", "triggers"),
     ("sensors", "triggers"),

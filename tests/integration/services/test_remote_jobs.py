@@ -13,6 +13,7 @@ from world import World
 
 from scale_airflow.definitions.job_type_configuration import JobTypeConfiguration
 from scale_airflow.errors import InvalidRequest, RescaleUnreachable
+from scale_airflow.execution.order import ExecutionOrder
 from scale_airflow.services import remote_jobs
 from scale_airflow.services.job_types import edit_job_type
 from scale_airflow.services.jobs import cancel_job
@@ -26,6 +27,11 @@ ELSEWHERE = {"agent": "agent-2", "host": "worker-2"}
 
 def remote_job(world: World, name: str = "far", **fields: Any) -> Job:
     return lone_job(world, name, **{"configuration": REMOTE, "docker_image": None, **fields})
+
+
+def marker(order: ExecutionOrder) -> str:
+    assert order.remote is not None
+    return order.remote.marker
 
 
 class Looks:
@@ -98,17 +104,17 @@ def test_a_new_try_goes_on_with_it_from_any_host(world: World) -> None:
     world.set_task_state(job, "up_for_retry")
     second = started(world, job, **ELSEWHERE)
     assert second.continues
-    assert (second.execution_id, second.remote_marker) == (first.execution_id, first.remote_marker)
+    assert (second.execution_id, second.remote) == (first.execution_id, first.remote)
     assert second.token != first.token
     assert world.execution(job).node.hostname == "worker-2"
     (row,) = kept(world)
-    assert (row.connection, row.marker) == ("rescale_eu", first.remote_marker)
+    assert (row.connection, row.marker) == ("rescale_eu", marker(first))
 
 
 def test_each_execution_has_a_marker_of_its_own(world: World) -> None:
     orders = [started(world, remote_job(world, name)) for name in ("one", "two")]
-    assert len({order.remote_marker for order in orders}) == 2
-    assert started(world, lone_job(world, "near")).remote_marker is None
+    assert len({marker(order) for order in orders}) == 2
+    assert started(world, lone_job(world, "near")).remote is None
 
 
 def test_a_job_type_that_moves_meanwhile_ends_the_job(world: World) -> None:
@@ -125,7 +131,7 @@ def test_a_job_type_that_moves_meanwhile_ends_the_job(world: World) -> None:
     ended(world, job, timedelta(minutes=1))
     looks = Looks("stopping")
     assert look(world, looks) == 1
-    assert looks.asked[0].marker == order.remote_marker
+    assert looks.asked[0].marker == marker(order)
 
 
 @pytest.mark.parametrize("how", ["completed", "failed"])
@@ -169,7 +175,7 @@ def test_what_a_canceled_job_left_is_stopped_until_nothing_runs(world: World) ->
     assert look(world, looks) == 1
     assert kept(world) == []
     (asked,) = set(looks.asked)
-    assert (asked.connection, asked.marker, asked.force) == ("rescale_eu", order.remote_marker, False)
+    assert (asked.connection, asked.marker, asked.force) == ("rescale_eu", marker(order), False)
     assert asked.execution_id == order.execution_id
 
 
