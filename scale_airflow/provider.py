@@ -28,27 +28,50 @@ def provider_info() -> dict[str, Any]:
                     "scale_airflow.operators.scale_ingest",
                     "scale_airflow.operators.scale_job",
                     "scale_airflow.operators.scale_metrics",
+                    "scale_airflow.operators.rescale",
+                    "scale_airflow.operators.rescale_cluster",
+                    "scale_airflow.operators.rescale_files",
+                    "scale_airflow.operators.rescale_jobs",
+                    "scale_airflow.operators.rescale_storage",
                 ],
             }
         ],
-        "sensors": [{"integration-name": "Scale", "python-modules": ["scale_airflow.sensors.strike"]}],
+        "sensors": [
+            {
+                "integration-name": "Scale",
+                "python-modules": ["scale_airflow.sensors.rescale", "scale_airflow.sensors.strike"],
+            }
+        ],
         "triggers": [
             {
                 "integration-name": "Scale",
-                "python-modules": ["scale_airflow.triggers.capacity", "scale_airflow.triggers.strike"],
+                "python-modules": [
+                    "scale_airflow.triggers.capacity",
+                    "scale_airflow.triggers.rescale",
+                    "scale_airflow.triggers.rescale_command",
+                    "scale_airflow.triggers.rescale_waits",
+                    "scale_airflow.triggers.strike",
+                ],
             }
         ],
         "hooks": [
             {
                 "integration-name": "Scale",
-                "python-modules": ["scale_airflow.hooks.scale", "scale_airflow.hooks.rescale"],
+                "python-modules": [
+                    "scale_airflow.hooks.rescale",
+                    "scale_airflow.hooks.rescale_cluster",
+                    "scale_airflow.hooks.scale",
+                ],
             }
         ],
         "connection-types": [
             {"connection-type": "scale", "hook-class-name": "scale_airflow.hooks.scale.ScaleHook"},
             connection_type(),
         ],
-        "cli": ["scale_airflow.cli.commands.get_commands"],
+        "cli": [
+            "scale_airflow.cli.commands.get_commands",
+            "scale_airflow.cli.rescale_commands.get_commands",
+        ],
         "db-managers": ["scale_airflow.store.manager.ScaleDBManager"],
         "config": {
             "scale": {

@@ -40,7 +40,7 @@ def of_job(
 ) -> Results:
     """Return a job's output files that match.
 
-    Of several runs (a DOE) each has a folder of its own, ``run-1``, ``run-2``, …
+    Of several runs (a DOE) each has a folder of its own, ``run1``, ``run2``, …
 
     :param only: patterns (``*.csv``) of which a file's path or name must match one; none: every file.
     :param but: patterns that a file's path and name must not match.
@@ -52,7 +52,7 @@ def of_job(
         for run in runs:
             for file in client.pages(list_run_files(job_id, run.id)):
                 files.append(file)
-                folders[file.id] = f"run-{run.id}"
+                folders[file.id] = f"run{run.id}"
     else:
         files = client.all(list_job_files(job_id))
     wanted = tuple(file for file in files if is_wanted(file, only, but))

@@ -1,46 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The job that a quasi-persistent cluster is: what is sent, and when its command ends."""
+"""The job that a quasi-persistent cluster is: its name, and when its command ends."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from scale_airflow.errors import InvalidRequest
-from scale_airflow.rescale.clusters import ClusterPlan, head_node, is_cluster
+from scale_airflow.rescale.clusters import cluster_name, head_node, is_cluster, waiting_command
 from scale_airflow.rescale.models import Instance
-
-
-def plan(**changes: Any) -> ClusterPlan:
-    return ClusterPlan(**{"name": "wing", "core_type": "emerald", "cores": 2, "walltime": 3, **changes})
-
-
-def test_the_job_is_bounded_by_its_walltime() -> None:
-    body = plan(economy=True, project_id="P", input_ids=["f"], variables={"A": "1"}).body()
-    assert is_cluster(body["name"])
-    assert body["isLowPriority"] is True
-    assert body["projectId"] == "P"
-    (analysis,) = body["jobanalyses"]
-    assert analysis["hardware"] == {"coreType": "emerald", "coresPerSlot": 2, "slots": 1, "walltime": 3}
-    assert analysis["analysis"] == {"code": "user_included", "version": "0"}
-    assert analysis["inputFiles"] == [{"id": "f"}]
-    assert analysis["envVars"] == {"A": "1"}
+from scale_airflow.rescale.submission import Marker
 
 
 def test_without_a_bound_of_idleness_it_sleeps_for_its_walltime() -> None:
-    (analysis,) = plan(idle_minutes=None).body()["jobanalyses"]
-    assert analysis["command"] == "sleep 10800"
+    assert waiting_command(3, None) == "sleep 10800"
 
 
 def test_a_cluster_that_nobody_uses_ends(tmp_path: Path) -> None:
-    (analysis,) = plan(idle_minutes=1 / 60).body()["jobanalyses"]
     environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
     done = subprocess.run(
-        ["bash", "-c", analysis["command"]],
+        ["bash", "-c", waiting_command(1, 1 / 60)],
         env=environment,
         capture_output=True,
         text=True,
@@ -50,13 +31,18 @@ def test_a_cluster_that_nobody_uses_ends(tmp_path: Path) -> None:
     assert "Nobody used this cluster for 1 seconds" in done.stdout
 
 
-def test_everything_that_is_wrong_is_told_at_once() -> None:
-    with pytest.raises(InvalidRequest) as refused:
-        plan(cores=0, walltime="1", slots=True, idle_minutes=0, core_type="").body()
-    assert [fault.path for fault in refused.value.faults] == [
-        *("cores", "slots", "walltime"),
-        *("idle_minutes", "core_type"),
-    ]
+@pytest.mark.parametrize("arguments", [(0,), (-1, None), (1, 0), (1, -5), (float("nan"),)])
+def test_a_bound_must_be_one(arguments: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="above zero"):
+        waiting_command(*arguments)
+
+
+def test_a_cluster_is_known_by_its_name_however_long() -> None:
+    marker = Marker.of("dag", "run", "task", -1, None)
+    assert is_cluster(marker.name(cluster_name("x" * 500)))
+    assert marker.payload_of(marker.name(cluster_name("x" * 500))) == marker.payload
+    assert not is_cluster("wing")
+    assert not is_cluster(None)
 
 
 def test_commands_run_on_the_head_node() -> None:
