@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SET_CHILD_SUBREAPER = 36
-_LOOK = 0.5
+_LOOK = 2.0
 _DRAIN = 2.0
 
 
@@ -119,6 +119,8 @@ class Keeper:
         self._kill_at: float | None = None
         self._alone_since: float | None = None
         self._looked = 0.0
+        # Whether there is an emulator is looked at so often: hundreds of keepers may do so.
+        self._look: float = min(_LOOK, order["abandon_after"] / 5)
         self._wake, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -192,7 +194,7 @@ class Keeper:
 
     def _patience(self, deadline: float | None) -> float:
         due = [at for at in (deadline, self._kill_at) if at is not None]
-        return max(0.0, min([_LOOK, *(at - time.monotonic() for at in due)]))
+        return max(0.0, min([self._look, *(at - time.monotonic() for at in due)]))
 
     def _end_if_due(self, child: int, deadline: float | None) -> None:
         now = time.monotonic()
@@ -213,8 +215,8 @@ class Keeper:
                 send(process, signal.SIGKILL)
 
     def _abandoned(self, now: float) -> bool:
-        """Tell whether there has been no emulator for too long; looks twice a second."""
-        if now - self._looked < _LOOK:
+        """Tell whether there has been no emulator for too long; looks now and then."""
+        if now - self._looked < self._look:
             return False
         self._looked = now
         try:

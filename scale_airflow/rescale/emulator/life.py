@@ -93,7 +93,7 @@ class JobLife:
             if one.phase == "executing"
             for place in self._runs.places(one.job_id, one.data["attempt"])
         ]
-        await asyncio.to_thread(self._runner.open, adopted)
+        await asyncio.to_thread(self._runner.open, adopted, {one.job_id for one in alive})
         await self._ssh.start()
         for course in alive:
             self._follow(course)
@@ -177,8 +177,8 @@ class JobLife:
         try:
             await asyncio.to_thread(live.pack, place, packed)
             blob = await asyncio.to_thread(self._blobs.adopt, packed)
-        except OSError as error:
-            return SnapshotResult(1, None, number, f"The snapshot can't be taken: {error.strerror}.")
+        except (OSError, RuntimeError) as error:  # RuntimeError: a file grew past what it was begun as
+            return SnapshotResult(1, None, number, f"The snapshot can't be taken: {error}.")
         finally:
             with contextlib.suppress(OSError):
                 packed.unlink()

@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -85,15 +85,22 @@ class Runner:
             raise RuntimeError("The emulator runs jobs with bash, which is not on the PATH. Install it.")
         self._shell = shell
 
-    def open(self, adopted: Sequence[Place]) -> None:
-        """Say that an emulator is here again, and kill what runs below the root but is not adopted."""
-        self.root.mkdir(parents=True, exist_ok=True)
+    def open(self, adopted: Sequence[Place], jobs: Collection[str]) -> None:
+        """Say that an emulator is here again, and end what is not adopted. Blocks briefly.
+
+        :param adopted: runs that may go on; all others are killed.
+        :param jobs: ids of the jobs that are not over; what others have left is deleted.
+        """
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # orders hold the jobs' keys
         keeper.write(str(self.root / EMULATOR_FILE), asdict(Identity(os.getpid(), _own_start())))
         for pid in marked(self.root):
             with contextlib.suppress(OSError):
                 place = _place_of(pid)
                 if place is not None and place not in {one.path for one in adopted}:
                     kill_marked(place)
+        for path in self.root.iterdir():
+            if path.is_dir() and path.name not in jobs:
+                self.remove(path)
 
     def close(self) -> None:
         """Kill all runs. Blocks until none is left."""
