@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scale_airflow.errors import RescaleError, RescaleRefused
@@ -67,6 +67,7 @@ def test_a_flood_is_cut() -> None:
     assert len(found.text) <= 2000
 
 
+@settings(max_examples=50)
 @given(ANY_JSON, st.integers(300, 499))
 def test_any_answer_makes_an_error_without_the_key(document: Any, status: int) -> None:
     body = json.dumps({"said": document, "key": "s3cret-k3y"}).encode()
