@@ -103,7 +103,8 @@ def test_requests(
     client: Face, server: Server, call: Any, request_: str, scope: Scope, repeats: bool
 ) -> None:
     what = request_.partition("?")[0]
-    server.on(what, answer([] if isinstance(call, PagedCall) else ANSWERS.get(what, {"id": "x"})))
+    document = [] if isinstance(call, PagedCall) else ANSWERS.get(what, {"id": "x"})
+    server.on(what, answer(document))
     if isinstance(call, PagedCall):
         assert client.all(call) == []
         call = call.first()
@@ -162,8 +163,8 @@ def test_answers_without_a_body_are_fine_where_none_is_needed(client: Face, serv
 def test_the_public_names() -> None:
     assert sorted(public_names) == [
         "AsyncRescaleClient", "Call", "Credentials", "Flow", "Page", "PagedCall", "Pause", "REGIONS",
-        "RateBuckets", "Repeat", "RequestPolicy", "RescaleClient", "Scope", "Secret", "conversations", "costs",
-        "endpoints", "load_credentials", "models", "parse_moment",
+        "RateBuckets", "Repeat", "RequestPolicy", "RescaleClient", "Scope", "Secret", "conversations",
+        "costs", "endpoints", "load_credentials", "models", "parse_moment",
     ]  # fmt: skip
     import scale_airflow.rescale
 
