@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,9 +28,7 @@ def files_command(args: Any) -> None:
         else:
             found = list_files(search=args.search, page_size=min(args.limit, 1000))
         rows = [_row(file) for file in islice(rescale.client.pages(found), args.limit)]
-    present(
-        rows, args.output, shown={"size": size, "uploaded": moment}, right=("size",), nothing="No such files."
-    )
+    present(rows, args.output, shown=_SHOWN, right=("size",), nothing="No such files.")
 
 
 def _row(file: RemoteFile) -> dict[str, Any]:
@@ -41,6 +39,13 @@ def _row(file: RemoteFile) -> dict[str, Any]:
         "uploaded": file.uploaded,
         "sha512": file.sha512,
     }
+
+
+def _beginning(digest: str | None) -> str:
+    return "" if digest is None else f"{digest[:16]}…"
+
+
+_SHOWN: dict[str, Callable[[Any], str]] = {"size": size, "uploaded": moment, "sha512": _beginning}
 
 
 @action

@@ -13,14 +13,7 @@ from typing import Any, NoReturn
 from airflow.utils.cli import suppress_logs_and_warning
 from airflow.utils.providers_configuration_loader import providers_configuration_loaded
 
-from scale_airflow.errors import (
-    InstallationError,
-    InvalidDocument,
-    InvalidRequest,
-    RescaleRefused,
-    ScaleApiError,
-    ScaleError,
-)
+from scale_airflow.errors import InstallationError, InvalidDocument, InvalidRequest, ScaleApiError, ScaleError
 
 Action = Callable[[Any], None]
 
@@ -61,7 +54,7 @@ def explain(error: ScaleError) -> list[str]:
     if isinstance(error, InvalidDocument):
         lines = [f"The {error.kind} is not valid:"]
         return lines + [f"  {fault.path or '/'}: {fault.message}" for fault in error.faults]
-    if isinstance(error, InvalidRequest | RescaleRefused | ScaleApiError) and error.faults:
+    if isinstance(error, InvalidRequest | ScaleApiError) and error.faults:
         return [str(error), *(f"  {fault.path or '/'}: {fault.message}" for fault in error.faults)]
     if isinstance(error, InstallationError):
         return [error.problem, error.remedy]
