@@ -9,6 +9,7 @@ import logging
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scale_airflow.rescale.emulator import live, plans
 from scale_airflow.rescale.emulator.blobs import Blob, Blobs
@@ -19,10 +20,12 @@ from scale_airflow.rescale.emulator.devices import Devices
 from scale_airflow.rescale.emulator.records import SNAPSHOT_FILE, FileRecord, RunRecord
 from scale_airflow.rescale.emulator.runner import Patience, Runner
 from scale_airflow.rescale.emulator.runs import JobRuns
-from scale_airflow.rescale.emulator.ssh import USER_PREFIX, SshServer
 from scale_airflow.rescale.emulator.staging import Place
 from scale_airflow.rescale.emulator.state import State
-from scale_airflow.rescale.emulator.work import ClusterInstance, SnapshotResult
+from scale_airflow.rescale.emulator.work import USER_PREFIX, ClusterInstance, SnapshotResult
+
+if TYPE_CHECKING:
+    from scale_airflow.rescale.emulator.ssh import SshServer
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,21 @@ class Conditions:
     delays: Delays = field(default_factory=Delays)
     patience: Patience = field(default_factory=Patience)
     walltime_hour: float = 3600.0
+
+
+class _NoSsh:
+    """In place of :class:`.ssh.SshServer` where nobody may log in."""
+
+    port = 0
+
+    async def start(self) -> None:
+        """Listen nowhere."""
+
+    async def close(self) -> None:
+        """Nothing to end."""
+
+    def disconnect(self, job_id: str) -> None:
+        """Nobody is there."""
 
 
 class JobLife:
@@ -66,9 +84,7 @@ class JobLife:
         self._runner = Runner(state.root, blobs, conditions.patience)
         self._runs = JobRuns(state, blobs, clock, self._runner, hour=conditions.walltime_hour)
         self._devices = Devices(state, clock, conditions.delays, hour=conditions.walltime_hour)
-        self._ssh = SshServer(
-            state.root / "ssh_host_key", authorized_keys, self._ssh_place, self._runner.visit
-        )
+        self._ssh = self._ssh_server(authorized_keys) if authorized_keys is not None else _NoSsh()
         self._around = Surroundings(state, clock, conditions.delays, self._runs, self._ssh.disconnect)
         self._courses: dict[str, Course] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -243,6 +259,14 @@ class JobLife:
             return None
         place = self._runner.place(job_id, run_id, course.data["attempt"])
         return place if place.order.exists() else None
+
+    def _ssh_server(self, authorized_keys: Path) -> SshServer:
+        # Takes as long to import as all the rest of the emulator: only for those who want it.
+        from scale_airflow.rescale.emulator.ssh import SshServer
+
+        return SshServer(
+            self._state.root / "ssh_host_key", authorized_keys, self._ssh_place, self._runner.visit
+        )
 
     def _ssh_place(self, job_id: str) -> Place | None:
         for run in self._state.runs(job_id):

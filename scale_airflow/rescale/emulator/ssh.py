@@ -17,8 +17,8 @@ from pathlib import Path
 import asyncssh
 
 from scale_airflow.rescale.emulator.staging import Place
+from scale_airflow.rescale.emulator.work import USER_PREFIX
 
-USER_PREFIX = "user_"
 _READ = 2**16
 _HANGUP_PATIENCE = 2.0
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+# Of the users of clusters, before the job's id.
+USER_PREFIX = "user_"
+
 SCENARIOS = {
     "": "The commands run, and the job ends as they do.",
     "allocation-failure": "No cluster can be had: Stopping, Completed with that reason; nothing runs.",
