@@ -92,8 +92,9 @@ class Choice:
 def price_of(core_type: CoreType, prices: Iterable[ComputePrice] = (), *, economy: bool) -> Decimal | None:
     """Return the price of a core and hour; None if Rescale tells none.
 
-    The core type's own price counts. Where it has none, the highest active Linux price of the price list
-    does, so that an estimate is rather too high.
+    The core type's own price counts. Where it has none, the highest active Linux price of the price list does
+    (for economy: of the plans that end in ``on-demand``, as Rescale calls the spot market there), so that an
+    estimate is rather too high.
     """
     own = core_type.low_priority_price if economy else core_type.price
     if own is not None:
@@ -104,7 +105,7 @@ def price_of(core_type: CoreType, prices: Iterable[ComputePrice] = (), *, econom
         if row.core_type == core_type.code
         and row.is_active
         and row.os in ("", "linux")
-        and row.plan_type.endswith("on-demand")
+        and (not economy or row.plan_type.endswith("on-demand"))
         and row.amount is not None
     ]
     return max(listed, default=None)

@@ -76,6 +76,9 @@ def test_where_the_price_list_counts() -> None:
         price("x", "9", isActive=False),
     ]
     assert price_of(unpriced, rows, economy=False) == Decimal("0.4")
+    rows.append(price("x", "0.7", planType="instant"))
+    assert price_of(unpriced, rows, economy=True) == Decimal("0.4")
+    assert price_of(unpriced, rows, economy=False) == Decimal("0.7")
     assert price_of(unpriced, economy=True) is None
     with pytest.raises(RescaleCostRefused, match="no price for the core type 'x'"):
         estimate(unpriced, 1, 1)
