@@ -43,7 +43,7 @@ def http_settings(
             max_connections=max_concurrency, max_keepalive_connections=max_concurrency, keepalive_expiry=30.0
         ),
         "headers": {"User-Agent": user_agent},
-        "verify": _certificates(verify),
+        "verify": certificates(verify),
         "follow_redirects": False,
     }
 
@@ -108,7 +108,11 @@ class Intake:
         return Answer(self._response.status_code, headers, b"".join(self._pieces))
 
 
-def _certificates(verify: bool | str) -> ssl.SSLContext | bool:
+def certificates(verify: bool | str) -> ssl.SSLContext | bool:
+    """Return what httpx calls ``verify``.
+
+    :raises InstallationError: if the certificates can't be read.
+    """
     if isinstance(verify, bool):
         return verify
     path = Path(verify).expanduser()

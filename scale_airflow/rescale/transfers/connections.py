@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import http.client
-import os
 import socket
 import ssl
 import threading
@@ -17,11 +16,13 @@ import time
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cached_property
 from urllib.parse import unquote, urljoin, urlsplit
 
+import httpx
+
 from scale_airflow.errors import InstallationError
-from scale_airflow.rescale.http_settings import proxy_urls
+from scale_airflow.rescale.http_settings import certificates, proxy_urls
 from scale_airflow.rescale.policy import Answer, Failure
 
 _LONGEST_ERROR = 64 * 1024
@@ -43,15 +44,15 @@ class Broken(Exception):  # noqa: N818 - an event for the caller, never seen by 
 class Network:
     """How servers are reached.
 
-    :param verify: True for the system's certificates, the path of a file or folder of others, a context, or
-        False for none.
+    :param verify: True for the certificates that everything else here trusts, the path of a file or folder
+        of others, or False for none.
     :param proxies: the URL of a proxy for everything, or URLs by scheme; None for what the environment says.
     :param user_agent: what we call ourselves.
     :param connect_timeout: seconds for a connection.
     :param read_timeout: seconds without a byte.
     """
 
-    verify: bool | str | ssl.SSLContext = True
+    verify: bool | str = True
     proxies: str | Mapping[str, str] | None = field(default=None, repr=False)
     user_agent: str = "scale-airflow"
     connect_timeout: float = 10.0
@@ -73,20 +74,13 @@ class Network:
             )
         return found
 
+    @cached_property
     def tls(self) -> ssl.SSLContext:
-        """Return what decides whom to trust."""
-        if isinstance(self.verify, ssl.SSLContext):
-            return self.verify
-        context = ssl.create_default_context()
-        if isinstance(self.verify, (str, os.PathLike)):
-            place = Path(self.verify)
-            context = ssl.create_default_context(
-                cafile=None if place.is_dir() else str(place), capath=str(place) if place.is_dir() else None
-            )
-        elif not self.verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
+        """Return what decides whom to trust, made once: to read all certificates takes a while.
+
+        :raises InstallationError: if the certificates can't be read.
+        """
+        return httpx.create_ssl_context(verify=certificates(self.verify))
 
 
 class _Response(http.client.HTTPResponse):
@@ -210,7 +204,7 @@ class _Line:
         self.http: http.client.HTTPConnection
         if scheme == "https":
             self.http = http.client.HTTPSConnection(
-                place, place_port, timeout=network.connect_timeout, context=network.tls()
+                place, place_port, timeout=network.connect_timeout, context=network.tls
             )
         else:
             self.http = http.client.HTTPConnection(place, place_port, timeout=network.connect_timeout)

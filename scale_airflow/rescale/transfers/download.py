@@ -79,14 +79,7 @@ class Downloader:
         self._network = Network(
             verify, proxies, user_agent, self._policy.connect_timeout, self._policy.read_timeout
         )
-        self._client = RescaleClient(
-            credentials,
-            policy=self._policy,
-            rates=self._rates,
-            verify=verify,
-            proxies=proxies,
-            user_agent=user_agent,
-        )
+        self._client: RescaleClient | None = None  # made when it is needed, which is seldom
 
     def __enter__(self) -> Downloader:
         return self
@@ -101,7 +94,9 @@ class Downloader:
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
     def download(
         self,
@@ -149,13 +144,25 @@ class Downloader:
         """How many connections there are at most."""
         return self._connections
 
+    def _metadata(self, file_id: str) -> RemoteFile:
+        if self._client is None:
+            self._client = RescaleClient(
+                self._credentials,
+                policy=self._policy,
+                rates=self._rates,
+                verify=self._network.verify,
+                proxies=self._network.proxies,
+                user_agent=self._network.user_agent,
+            )
+        return self._client.send(get_file(file_id))
+
     def _known(self, file: RemoteFile) -> RemoteFile:
         """Return a file with its size.
 
         :raises TransferError: if it can't be fetched at all.
         """
         if file.size is None:
-            told = self._client.send(get_file(file.id))
+            told = self._metadata(file.id)
             file = replace(told, relative_path=file.relative_path or told.relative_path)
         shown = f"{file.relative_path or file.name} (file {file.id})"
         if file.is_deleted:

@@ -68,7 +68,7 @@ class Pieces:
     """
 
     def __init__(
-        self, size: int, done: Iterable[Range] = (), *, smallest: int = MIB, largest: int = 64 * MIB
+        self, size: int, done: Iterable[Range] = (), *, smallest: int = MIB // 2, largest: int = 64 * MIB
     ) -> None:
         self.size = size
         self._smallest, self._largest = smallest, largest

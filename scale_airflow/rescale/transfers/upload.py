@@ -58,19 +58,14 @@ class Uploader:
         self._connections = connections
         self._network = Network(verify, proxies, user_agent, policy.connect_timeout, policy.read_timeout)
 
-        def client(of_policy: RequestPolicy) -> RescaleClient:
-            return RescaleClient(
-                credentials,
-                policy=of_policy,
-                rates=rates or shared_buckets(credentials),
-                verify=verify,
-                proxies=proxies,
-                user_agent=user_agent,
-            )
-
-        self._client = client(policy)
-        # What is cleaned up after an error must not take long when the server is away.
-        self._hasty = client(replace(policy, tries=min(policy.tries, 2), longest_pause=10.0))
+        self._client = RescaleClient(
+            credentials,
+            policy=policy,
+            rates=rates or shared_buckets(credentials),
+            verify=verify,
+            proxies=proxies,
+            user_agent=user_agent,
+        )
 
     def __enter__(self) -> Uploader:
         return self
@@ -86,7 +81,6 @@ class Uploader:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
-        self._hasty.close()
 
     def upload(
         self,
@@ -154,10 +148,22 @@ class Uploader:
 
     def delete(self, files: Sequence[RemoteFile]) -> None:
         """Delete what an upload that failed has left; without a word about what can't be reached."""
-        with suppress(RescaleError):
+        # This must not take long when the server is away.
+        policy = replace(self._client.policy, tries=2, longest_pause=10.0)
+        with (
+            suppress(RescaleError),
+            RescaleClient(
+                self._client.credentials,
+                policy=policy,
+                rates=self._client.rates,
+                verify=self._network.verify,
+                proxies=self._network.proxies,
+                user_agent=self._network.user_agent,
+            ) as client,
+        ):
             for file in files:
                 with suppress(RescaleNotFound):
-                    self._hasty.send(delete_file(file.id))
+                    client.send(delete_file(file.id))
 
 
 class _Uploads:
