@@ -171,7 +171,7 @@ class Errands:
             block.unlink()
         while True:
             try:
-                if self._is_prepared:
+                if self._prepare_metrics():
                     self._sql("DROP TRIGGER IF EXISTS scale_crash_refuse ON scale_job_type_metrics")
                     self._next_metrics = 0.0
                     self._metrics()
