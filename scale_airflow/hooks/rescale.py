@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
         RemoteFile,
         User,
     )
+    from scale_airflow.rescale.transfers import Downloaded, Downloader, Uploader
+    from scale_airflow.rescale.transfers.progress import Listener
 
 
 class RescaleHook(BaseHook):
@@ -195,6 +198,45 @@ class RescaleHook(BaseHook):
     def list_files(self, search: str | None = None) -> list[RemoteFile]:
         """Return the user's files, newest first."""
         return self.client.all(endpoints.list_files(search=search))
+
+    def upload_files(
+        self, paths: Sequence[Path | str], *, progress: Listener | None = None, reuse: bool = True
+    ) -> list[RemoteFile]:
+        """Send files over several connections, and directories as one zip archive each.
+
+        :param reuse: don't send what is there already, with the same name and checksum.
+        :raises TransferError: if a file can't be read or sent; then nothing of this call stays.
+        """
+        with self.uploader() as uploader:
+            return uploader.upload(paths, progress=progress, reuse=reuse)
+
+    def upload_file(self, path: Path | str) -> RemoteFile:
+        """Send one file, or a directory as one zip archive."""
+        return self.upload_files([path])[0]
+
+    def download_files(
+        self, files: Sequence[RemoteFile], directory: Path | str, *, progress: Listener | None = None
+    ) -> list[Downloaded]:
+        """Fetch files over several connections, checked by their sums; no file is there before it is whole.
+
+        :param files: such as :meth:`job_files` returns.
+        :raises UnsafeName: before anything is fetched, if a path would lead out of the directory.
+        :raises TransferError: if a file can't be had or stored; the next call fetches only what is missing.
+        """
+        with self.downloader() as downloader:
+            return downloader.download(files, directory, progress=progress)
+
+    def uploader(self) -> Uploader:
+        """Return a new uploader of the connection; close it."""
+        from scale_airflow.rescale.transfers import Uploader
+
+        return Uploader(self.credentials(), **self.settings.transfer_arguments(self.purpose))
+
+    def downloader(self) -> Downloader:
+        """Return a new downloader of the connection; close it."""
+        from scale_airflow.rescale.transfers import Downloader
+
+        return Downloader(self.credentials(), **self.settings.transfer_arguments(self.purpose))
 
     def delete_files(self, file_ids: Iterable[str]) -> None:
         """Delete files."""

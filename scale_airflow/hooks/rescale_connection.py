@@ -67,6 +67,12 @@ class RescaleSettings:
             "user_agent": f"{USER_AGENT} {_airflow()} {purpose}".strip(),
         }
 
+    def transfer_arguments(self, purpose: str = "") -> dict[str, Any]:
+        """Return what an uploader or downloader is made with, besides the credentials."""
+        arguments = self.client_arguments(purpose)
+        arguments["connections"] = arguments.pop("max_concurrency")
+        return arguments
+
 
 def read_settings(connection: Connection) -> RescaleSettings:
     """Read a connection.

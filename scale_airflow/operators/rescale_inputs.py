@@ -127,5 +127,4 @@ def _fetch(source: ObjectStoragePath, target: Path) -> None:
 
 def transfer_arguments(hook: RescaleHook) -> dict[str, Any]:
     """Return what transfers take over from a connection."""
-    known = hook.settings.client_arguments(hook.purpose)
-    return {name: known[name] for name in ("policy", "rates", "verify", "proxies", "user_agent")}
+    return hook.settings.transfer_arguments(hook.purpose)
