@@ -6,20 +6,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scale_airflow.rescale.emulator.auth import Keys
-from scale_airflow.rescale.emulator.blobs import Blobs
-from scale_airflow.rescale.emulator.clock import Clock
-from scale_airflow.rescale.emulator.exchange import Emulator
-from scale_airflow.rescale.emulator.journal import RootInUseError
-from scale_airflow.rescale.emulator.life import Conditions, JobLife
-from scale_airflow.rescale.emulator.server import HOST, Planes
 from scale_airflow.rescale.emulator.settings import Settings
-from scale_airflow.rescale.emulator.state import State
 
 DESCRIPTION = """\
 Speaks Rescale's API on this machine, for tests and for trying things out: jobs run here as real processes,
@@ -48,8 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
+    # Imported now: whoever asks for help, or mistypes an option, need not wait for a web server.
+    from scale_airflow.rescale.emulator.journal import RootInUseError
+    from scale_airflow.rescale.emulator.serving import serve
+
     try:
-        asyncio.run(_serve(options))
+        asyncio.run(serve(options))
     except RootInUseError as error:
         print(f"{error} Name another --root, or end that one.", file=sys.stderr)
         return 1
@@ -57,42 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"The emulator can't start: {error}. Check --port, --admin-port and --root.", file=sys.stderr)
         return 1
     return 0
-
-
-async def _serve(options: argparse.Namespace) -> None:
-    root = options.root.absolute()
-    root.mkdir(parents=True, exist_ok=True)
-    settings = Settings(
-        pace=options.pace,
-        speed_per_connection=options.speed_per_connection,
-        speed_total=options.speed_total,
-        latency=options.latency,
-        jitter=options.jitter,
-        throttle=options.throttle,
-        project_required=options.project_required,
-        gateway_timeout_every=options.gateway_timeout_every,
-    )
-    state = State(root)
-    blobs, clock = Blobs(root), Clock(options.pace)
-    blobs.sweep({one.blob for one in state.files.values() if not one.is_deleted})
-    keys = Keys(state, options.api_key, options.expired_key, options.inactive_key)
-    conditions = Conditions(walltime_hour=options.hour)
-    work = JobLife(state, blobs, clock, conditions=conditions, authorized_keys=options.authorized_keys)
-    planes = Planes(Emulator(settings, state, blobs, clock, keys, work))
-    ended = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    try:
-        await planes.start(options.port, options.admin_port)
-        work.base_url = f"http://{HOST}:{planes.port}"
-        await work.start()
-        admin = f"http://{HOST}:{planes.admin_port}"
-        print(f"Ready: {work.base_url} admin {admin}", flush=True)
-        await ended.wait()
-    finally:
-        await planes.close()
-        await work.close()
-        state.close()
 
 
 def _parser() -> argparse.ArgumentParser:

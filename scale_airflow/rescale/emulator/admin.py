@@ -107,6 +107,7 @@ class Admin:
 
     async def _change_settings(self, body: Any) -> Any:
         self._emulator.settings.change(body)
+        self._emulator.throttle.forget()
         self._emulator.clock.pace = self._emulator.settings.pace
         return self._emulator.settings.to_document()
 

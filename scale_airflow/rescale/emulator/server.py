@@ -178,37 +178,50 @@ class CountingServer(web.Server):
 class Planes:
     """The service and its admin plane, each on a port of the loopback interface."""
 
-    def __init__(self, emulator: Emulator) -> None:
-        self._emulator = emulator
-        self._runners: list[web.ServerRunner] = []
-        self.port = 0
-        self.admin_port = 0
+    def __init__(self, emulator: Emulator, port: int, admin_port: int) -> None:
+        """Take the ports (0: any free one), which nobody is served at yet.
 
-    async def start(self, port: int, admin_port: int) -> None:
-        """Listen; 0: any free port. OSError when a port is taken."""
-        service = CountingServer(self._emulator, Service(self._emulator))
-        self.port = await self._listen(service, port)
-        admin = web.Server(Admin(self._emulator).handle, access_log=None)
-        self.admin_port = await self._listen(admin, admin_port)
-
-    async def _listen(self, server: web.Server, port: int) -> int:
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        :raises OSError: a port is taken.
+        """
+        self._servers = [
+            CountingServer(emulator, Service(emulator)),
+            web.Server(Admin(emulator).handle, access_log=None),
+        ]
+        self._listeners = [_listener(port)]
         try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER)
-            listener.bind((HOST, port))
+            self._listeners.append(_listener(admin_port))
         except OSError:
-            listener.close()
+            self._listeners[0].close()
             raise
-        runner = web.ServerRunner(server, shutdown_timeout=1.0)
-        await runner.setup()
-        await web.SockSite(runner, listener, backlog=1024).start()
-        self._runners.append(runner)
-        return int(listener.getsockname()[1])
+        self._runners: list[web.ServerRunner] = []
+        self.address, self.admin_address = (
+            f"http://{HOST}:{listener.getsockname()[1]}" for listener in self._listeners
+        )
+
+    async def start(self) -> None:
+        """Serve."""
+        for server, listener in zip(self._servers, self._listeners, strict=True):
+            runner = web.ServerRunner(server, shutdown_timeout=1.0)
+            await runner.setup()
+            self._runners.append(runner)
+            await web.SockSite(runner, listener, backlog=1024).start()
 
     async def close(self) -> None:
         """Stop listening and end what is under way."""
         for runner in self._runners:
             await runner.cleanup()
-        self._runners.clear()
+        for listener in self._listeners:
+            listener.close()
+
+
+def _listener(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER)
+        listener.bind((HOST, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener

@@ -42,6 +42,10 @@ class Throttle:
         seen.append(now)
         return {"X-RateLimit-Limit": str(limit), "X-RateLimit-Remaining": str(limit - len(seen))}
 
+    def forget(self) -> None:
+        """Begin all windows anew."""
+        self._seen.clear()
+
     def _refusal(self, limit: int, wait: float) -> RefusedError:
         headers = {"X-RateLimit-Limit": str(limit), "X-RateLimit-Remaining": "0"}
         headers.update(retry_after(self._settings.retry_after, wait))
