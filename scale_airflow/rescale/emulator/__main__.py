@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         "--pace",
         type=_number,
         default=1.0,
-        help="multiplies the waits of jobs and clusters: 1 (default) takes minutes, 0.01 moments",
+        help="multiplies the waits of jobs and clusters: 1 (default) takes ten seconds a job, 20 minutes",
     )
     parser.add_argument(
         "--hour",

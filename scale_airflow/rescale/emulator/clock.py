@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 class Clock:
     """Tells the time, and waits.
 
-    :param pace: what every wait is multiplied by: 1 waits as long as the real service, 0.01 a hundredth.
+    :param pace: what every wait is multiplied by: 1 waits ten seconds a job, 0.01 a hundredth of that.
     """
 
     def __init__(self, pace: float = 1.0) -> None:
