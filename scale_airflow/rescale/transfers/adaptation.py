@@ -37,6 +37,7 @@ class Adaptation:
         self._before: tuple[int, float] | None = None  # connections and rate before the last growth
         self._worth = 0
         self._since: float | None = None
+        self._settled = float("-inf")
         self._hold_until = float("-inf")
 
     @property
@@ -48,9 +49,10 @@ class Adaptation:
         """Note bytes and finished requests; return whether the number of connections has changed."""
         with self._lock:
             now = self._clock()
+            if now < self._settled:
+                return False
             if self._since is None:
-                self._since = now
-            if now < self._since:
+                self._since = now  # what comes with this call came before
                 return False
             self._worth += count + requests * REQUEST_WORTH
             if now - self._since < WINDOW:
@@ -81,11 +83,15 @@ class Adaptation:
             if rate < rate_before * (1 + GAIN * growth):
                 self._hold_until = now + HOLD
                 self._allowed = count
-                self._since = now + SETTLE
+                self._settle(now)
                 return True
         if self._allowed < self._ceiling and now >= self._hold_until:
             self._before = (self._allowed, rate)
             self._allowed = min(2 * self._allowed, self._ceiling)
-            self._since = now + SETTLE
+            self._settle(now)
             return True
         return False
+
+    def _settle(self, now: float) -> None:
+        self._settled = now + SETTLE
+        self._since, self._worth = None, 0
