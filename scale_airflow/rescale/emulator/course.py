@@ -35,6 +35,7 @@ RESTARTS = "Exceeded max number of restarts"
 NO_CLUSTER = "Could not allocate compute resources from the compute provider"
 CLUSTER_ERROR = "The cluster stopped working"
 STOPPED = "Stopped by user"
+BROKEN = "The emulator failed; its log says why"
 WALLTIME = "Walltime limit reached"
 MOST_RESTARTS = 3
 OVER = "over"
@@ -115,6 +116,11 @@ class Course:
             self._runs.stop(self.job_id, data["attempt"], force=force)
         self._stopped.set()
         return True
+
+    def give_up(self) -> None:
+        """End the job after an error of the emulator's own, which its log tells."""
+        if self.phase in _STOPPABLE:
+            self._complete(BROKEN, terminated=True)
 
     async def follow(self) -> None:
         """Take the job through its phases to the end."""

@@ -156,19 +156,25 @@ class Keeper:
             self.ended_by = self._wanted
             return 128 + signal.SIGTERM
         output, given = os.pipe2(os.O_CLOEXEC)
-        child = os.posix_spawn(
-            self._order["shell"],
-            ["bash", "-c", command],
-            environment,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, given, 1),
-                (os.POSIX_SPAWN_DUP2, given, 2),
-            ],
-            setsid=True,
-            setsigdef=[signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD, signal.SIGPIPE],
-        )
-        os.close(given)
+        try:
+            child = os.posix_spawn(
+                self._order["shell"],
+                ["bash", "-c", command],
+                environment,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, given, 1),
+                    (os.POSIX_SPAWN_DUP2, given, 2),
+                ],
+                setsid=True,
+                setsigdef=[signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD, signal.SIGPIPE],
+            )
+        except (OSError, ValueError) as error:  # too long, or with what no environment may have
+            self.log.note(f"The command can't be started: {error}.")
+            os.close(output)
+            return 126
+        finally:
+            os.close(given)
         status = self._watch(child, output, deadline)
         kill_descendants()
         self._drain(output)

@@ -239,16 +239,18 @@ class JobLife:
     def _follow(self, course: Course) -> None:
         job_id = course.job_id
         self._courses[job_id] = course
-        task = asyncio.create_task(course.follow(), name=f"job {job_id}")
-        self._tasks[job_id] = task
+        self._tasks[job_id] = asyncio.create_task(self._to_the_end(course), name=f"job {job_id}")
 
-        def ended(task: asyncio.Task[None]) -> None:
-            self._tasks.pop(job_id, None)
-            self._courses.pop(job_id, None)
-            if not task.cancelled() and (error := task.exception()) is not None:
-                log.error("The course of job %s broke.", job_id, exc_info=error)
-
-        task.add_done_callback(ended)
+    async def _to_the_end(self, course: Course) -> None:
+        try:
+            await course.follow()
+        except Exception:
+            log.exception("The course of job %s broke.", course.job_id)
+            course.give_up()
+            await course.follow()
+        finally:
+            self._tasks.pop(course.job_id, None)
+            self._courses.pop(course.job_id, None)
 
     def _running(self, job_id: str, run_id: str) -> Place | None:
         """Return where a run lives whose directory is made and whose commands run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import resource
 import signal
 
 from scale_airflow.rescale.emulator.auth import Keys
@@ -16,6 +17,8 @@ from scale_airflow.rescale.emulator.server import Planes
 from scale_airflow.rescale.emulator.settings import Settings
 from scale_airflow.rescale.emulator.state import State
 
+MOST_FILES = 65536
+
 
 async def serve(options: argparse.Namespace) -> None:
     """Serve until SIGTERM or SIGINT, then end all jobs.
@@ -26,6 +29,7 @@ async def serve(options: argparse.Namespace) -> None:
     """
     root = options.root.absolute()
     root.mkdir(parents=True, exist_ok=True)
+    _raise_file_limit()
     settings = Settings(
         pace=options.pace,
         speed_per_connection=options.speed_per_connection,
@@ -61,3 +65,11 @@ async def serve(options: argparse.Namespace) -> None:
         await planes.close()
         await work.close()
         state.close()
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open files as we may have: each connection and each running job takes one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

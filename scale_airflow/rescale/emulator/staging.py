@@ -146,8 +146,8 @@ def stage(place: Place, cargo: Cargo, blobs: Blobs) -> None:
         place.baseline.write_text(json.dumps(_contents(place.work)), "utf-8")
         for template in cargo.templates:
             _fill(place, template, cargo.values, blobs)
-    except OSError as error:
-        raise StagingError(f"The work directory can't be prepared: {error.strerror or error}.") from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise StagingError(f"The work directory can't be prepared: {error}.") from error
 
 
 def harvest(place: Place, blobs: Blobs) -> list[Output]:

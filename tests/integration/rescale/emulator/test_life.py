@@ -205,3 +205,19 @@ async def test_a_submitted_job_is_not_submitted_again(bench):
     job_id = await bench.ran("true")
     assert not bench.life.submit(job_id)
     assert bench.statuses(job_id).count("Pending") == 1
+
+
+async def test_a_command_that_cannot_be_started_says_why(bench):
+    first = await bench.ran("echo a\0b")
+    assert bench.log(first)[0] == "The command can't be started: embedded null byte.\n"
+    assert bench.state.run(first, "1").exit_code == 126
+    second = await bench.ran("true", analysis={"envVars": {"A=B": "1"}})
+    assert "illegal environment variable name" in bench.log(second)[0]
+    assert bench.reason(second) == "A run failed"
+
+
+async def test_an_error_of_the_emulator_ends_the_job_and_is_told(bench, caplog):
+    job_id = await bench.ran("true", hardware={"walltime": "long"})
+    assert bench.statuses(job_id)[-2:] == ["Stopping", "Completed"]
+    assert bench.reason(job_id) == "The emulator failed; its log says why"
+    assert f"The course of job {job_id} broke." in caplog.text
