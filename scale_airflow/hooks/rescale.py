@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
+from airflow.sdk.log import amask_secret, mask_secret
 
 from scale_airflow.errors import ScaleError
 from scale_airflow.hooks.rescale_connection import RescaleSettings, read_settings
@@ -85,7 +86,10 @@ class RescaleHook(BaseHook):
 
         :raises InstallationError: with all that is wrong with it.
         """
-        return read_settings(self.get_connection(self.rescale_conn_id))
+        settings = read_settings(self.get_connection(self.rescale_conn_id))
+        # A key of a file or the environment is not known to Airflow as a secret.
+        mask_secret(settings.credentials.api_key.reveal())
+        return settings
 
     def credentials(self) -> Credentials:
         """Return the server and the key."""
@@ -105,6 +109,7 @@ class RescaleHook(BaseHook):
         :raises InstallationError: if the connection can't be used.
         """
         settings = read_settings(await self.aget_connection(self.rescale_conn_id))
+        await amask_secret(settings.credentials.api_key.reveal())
         return AsyncRescaleClient(settings.credentials, **settings.client_arguments(self.purpose))
 
     def test_connection(self) -> tuple[bool, str]:

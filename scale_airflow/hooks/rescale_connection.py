@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -128,8 +129,14 @@ def _extra(connection: Connection) -> tuple[dict[str, Any], list[str]]:
         return {}, ["it is no JSON object"]
     # The form leaves an empty text where nothing was written; it has one field for a path and for false.
     told = {key: value for key, value in document.items() if value not in (None, "")}
-    if str(told.get("verify")).lower() in ("true", "false"):
-        told["verify"] = str(told["verify"]).lower() == "true"
+    # In a connection that is written as an address every value is a text.
+    for name in ("verify", "allow_environment"):
+        if str(told.get(name)).lower() in ("true", "false"):
+            told[name] = str(told[name]).lower() == "true"
+    for name, kind in (("timeout", float), ("max_concurrency", int)):
+        if isinstance(told.get(name), str):
+            with suppress(ValueError):
+                told[name] = kind(told[name])
     return told, []
 
 

@@ -22,6 +22,7 @@ from scale_airflow.rescale.http_settings import (
     headers_of,
     http_settings,
     proxy_urls,
+    without_cookies,
 )
 from scale_airflow.rescale.paging import PagedCall, PageWalk
 from scale_airflow.rescale.policy import Answer, Failure, RequestPolicy
@@ -64,6 +65,7 @@ class RescaleClient:
             for pattern, url in proxy_urls(proxies).items()
         }
         self._http = httpx.Client(mounts=mounts, **settings)
+        without_cookies(self._http)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_url!r})"

@@ -25,6 +25,7 @@ DEFAULT_BASE_URL = REGIONS["us"]
 KEY_VARIABLE = "RESCALE_API_KEY"
 URL_VARIABLE = "RESCALE_API_BASE_URL"
 _URL_KEY, _KEY_KEY = "apibaseurl", "apikey"
+_OWN_DOMAINS = ("rescale.com", "rescale.jp")
 _NEW_KEY = "Make a new key in Rescale's user profile, section API."
 _HOST = re.compile(r"[a-z0-9][a-z0-9._-]*|[0-9a-f:.]+")
 _PROFILE_NAME = re.compile(r"[^\[\]\r\n]+")
@@ -171,7 +172,7 @@ def load_credentials(profile: str | None = None, path: str | Path | None = None)
 
 def profile_path() -> Path:
     """Return where Rescale's own tools keep keys (on Windows too, whatever its tutorial prints)."""
-    return Path.home() / ".config" / "rescale" / "apiconfig"
+    return Path(os.path.expanduser("~")) / ".config" / "rescale" / "apiconfig"
 
 
 def normalized_url(text: str) -> str:
@@ -197,6 +198,8 @@ def normalized_url(text: str) -> str:
             "Use one of " + ", ".join(REGIONS.values()) + ".",
         )
     host = split.hostname or ""
+    if split.scheme == "http" and host.endswith(_OWN_DOMAINS):
+        raise InstallationError("Over http the API key would go through the network readable.", "Use https.")
     return f"{split.scheme}://{f'[{host}]' if ':' in host else host}{port}"
 
 
@@ -211,7 +214,7 @@ def _sections(file: Path) -> dict[str, dict[str, str]]:
     parser = configparser.ConfigParser(interpolation=None, default_section="\0")
     problem = ""
     try:
-        parser.read_string(file.read_text("utf-8"))
+        parser.read_string(file.read_text("utf-8-sig"))
     except OSError as error:
         problem = f"{file} can't be read: {error.strerror}."
     except (configparser.Error, UnicodeDecodeError):

@@ -146,8 +146,11 @@ def list_prices() -> PagedCall[ComputePrice]:
 
 
 def list_analyses() -> PagedCall[Analysis]:
-    """List the software that jobs can run. Rescale API: analyses."""
-    return PagedCall(path_of("analyses"), Analysis.from_document)
+    """List the software that jobs can run. Rescale API: analyses.
+
+    There are hundreds, with thousands of versions: smaller pages than those of other lists.
+    """
+    return PagedCall(path_of("analyses"), Analysis.from_document, page_size=100)
 
 
 def get_billing(organization: str, workspace: str) -> Call[Any]:

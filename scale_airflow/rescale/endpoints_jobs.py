@@ -17,7 +17,7 @@ from scale_airflow.rescale.models import (
     JobUpdate,
     tag_name,
 )
-from scale_airflow.rescale.paging import PAGE_SIZE, PagedCall
+from scale_airflow.rescale.paging import PagedCall
 
 State = Literal["completed", "not_completed"]
 
@@ -27,7 +27,7 @@ def list_jobs(
     state: State | None = None,
     job_status: str | None = None,
     ordering: str | None = "-dateInserted",
-    page_size: int | None = PAGE_SIZE,
+    page_size: int | None = 100,
     **filters: Any,
 ) -> PagedCall[JobSummary]:
     """List jobs, newest first. Rescale API: list all jobs.
@@ -50,15 +50,27 @@ def create_job(body: Mapping[str, Any]) -> Call[Job]:
     """Save a job. It is not started and costs nothing yet. Rescale API: create a job.
 
     Must not be repeated blindly: :class:`~scale_airflow.errors.RescaleUncertain` says that it may exist.
+    Rescale fails (500) at automations without ``environmentVariables``: they get empty ones.
     """
     return Call(
         "POST",
         path_of("jobs"),
         Job.from_document,
-        body=dict(body),
+        body=_with_variables(body),
         scope=Scope.JOBS_USAGE,
         repeat=Repeat.NEVER,
     )
+
+
+def _with_variables(body: Mapping[str, Any]) -> dict[str, Any]:
+    automations = body.get("jobAutomations")
+    if not isinstance(automations, list):
+        return dict(body)
+    empty: dict[str, Any] = {"environmentVariables": {}}
+    return {
+        **body,
+        "jobAutomations": [{**empty, **row} if isinstance(row, Mapping) else row for row in automations],
+    }
 
 
 def get_job(job_id: str) -> Call[Job]:

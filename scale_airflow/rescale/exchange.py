@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -20,7 +21,7 @@ from scale_airflow.rescale.calls import Call, Pause, Repeat
 from scale_airflow.rescale.credentials import Credentials
 from scale_airflow.rescale.documents import parse_json
 from scale_airflow.rescale.origins import Address, address_of
-from scale_airflow.rescale.policy import Answer, Attempts, Failure, RequestPolicy
+from scale_airflow.rescale.policy import Answer, Attempts, Failure, RequestPolicy, retry_after
 from scale_airflow.rescale.rates import RateBuckets
 from scale_airflow.rescale.refusals import explain
 
@@ -29,6 +30,9 @@ T = TypeVar("T")
 API = "/api/v2/"
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 5
+_WORTH_A_LINE = 5.0
+
+log = logging.getLogger("scale_airflow.rescale")
 
 
 @dataclass(frozen=True)
@@ -62,22 +66,27 @@ def exchange(
         yield from _take_turn(call, policy, buckets)
         answer = yield from _follow(call, first, credentials)
         if isinstance(answer, Failure):
-            yield attempts.failed(answer, credentials.shown)
+            yield _noted(call, answer.value, attempts.failed(answer, credentials.shown))
             continue
         if 200 <= answer.status < 300:
             read = _read(call, answer)
             if not isinstance(read, _Garbage):
                 return _parsed(call, read, answer)
-            yield attempts.misunderstood(read.problem, answer.status)
+            yield _noted(call, read.problem, attempts.misunderstood(read.problem, answer.status))
             continue
+        if answer.status == 429:
+            # Everybody of this scope waits, not only this call; also if this call does not.
+            buckets.throttled(call.scope, retry_after(answer.headers) or 0.0)
         pause = _refused(attempts, answer, credentials)
         if pause is None:
             return call.parse(None)
-        if answer.status == 429:
-            buckets.throttled(call.scope, pause.seconds)
-            # The bucket makes everybody of this scope wait, this call among them.
-            continue
-        yield pause
+        yield _noted(call, f"Rescale answered {answer.status}", pause)
+
+
+def _noted(call: Call[Any], problem: str, pause: Pause) -> Pause:
+    level = logging.INFO if pause.seconds >= _WORTH_A_LINE else logging.DEBUG
+    log.log(level, "%s: %s; again in %.1f s", call, problem, pause.seconds)
+    return pause
 
 
 def request_of(call: Call[Any], base_url: str) -> Request:
@@ -115,7 +124,8 @@ def _take_turn(call: Call[Any], policy: RequestPolicy, buckets: RateBuckets) -> 
             retry_after=wait,
         )
     if wait > 0:
-        yield Pause(wait)
+        # Those who wait for the same moment don't all begin at it.
+        yield _noted(call, f"limit of requests ({call.scope.value})", Pause(wait * (1 + 0.1 * policy.draw())))
 
 
 def _follow(

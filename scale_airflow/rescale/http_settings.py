@@ -6,6 +6,8 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Mapping
+from functools import lru_cache
+from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -108,13 +110,19 @@ class Intake:
         return Answer(self._response.status_code, headers, b"".join(self._pieces))
 
 
-def certificates(verify: bool | str) -> ssl.SSLContext | bool:
-    """Return what httpx calls ``verify``.
+def without_cookies(client: httpx.Client | httpx.AsyncClient) -> None:
+    """Have a client keep no cookies: a session beside the key would be another way to be somebody."""
+    client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+
+
+@lru_cache(maxsize=8)
+def certificates(verify: bool | str) -> ssl.SSLContext:
+    """Return what decides whom to trust, read once: in a trigger that holds up everybody's event loop.
 
     :raises InstallationError: if the certificates can't be read.
     """
     if isinstance(verify, bool):
-        return verify
+        return httpx.create_ssl_context(verify=verify)
     path = Path(verify).expanduser()
     problem = ""
     try:

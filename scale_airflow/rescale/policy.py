@@ -50,6 +50,7 @@ class RequestPolicy:
     :param read_timeout: seconds without a byte of the answer.
     :param answer_timeout: seconds for the whole of an answer (not of a file's contents).
     :param tries: how often a request is sent at most, if it may be repeated.
+    :param throttled_tries: how often a request is sent at most that Rescale refuses for being one too many.
     :param first_pause: the longest first pause, in seconds; each further one may be twice as long.
     :param pause_cap: the longest of these pauses.
     :param longest_pause: the longest pause that ``Retry-After`` or our own rate bucket may impose; what takes
@@ -61,6 +62,7 @@ class RequestPolicy:
     read_timeout: float = 60.0
     answer_timeout: float = 300.0
     tries: int = 6
+    throttled_tries: int = 12
     first_pause: float = 1.0
     pause_cap: float = 30.0
     longest_pause: float = 600.0
@@ -88,6 +90,7 @@ class Attempts:
         self._call = call
         self._made = 0
         self._spared = 0
+        self._throttled = 0
         # An attempt may have had its effect although its answer is not known.
         self.may_have_acted = False
 
@@ -106,7 +109,9 @@ class Attempts:
             )
         if failure is not Failure.NOT_CONNECTED:
             self.may_have_acted = True
-            self._refuse_repeat(f"{failure.value}", None, "")
+            self._refuse_repeat(failure.value, None, "")
+        if failure is Failure.ENDLESS:
+            raise RescaleUnreachable(f"{text}.", job_id=self._call.job_id)
         return self._again(RescaleUnreachable(f"{text}{self._tries()}.", job_id=self._call.job_id))
 
     def answered(self, answer: Answer, explanation: Explanation) -> Pause | None:
@@ -123,20 +128,11 @@ class Attempts:
             return None
         told = retry_after(answer.headers)
         if status == 429:
-            wait = self._policy.backoff(self._made + 1) if told is None else told
-            error: RescaleError = RescaleThrottled(
-                f"{self._call}: Rescale has refused it because of too many requests"
-                f"{explanation.after_colon}{self._tries()}.",
-                status=status,
-                job_id=job_id,
-                detail=explanation.text,
-                retry_after=wait,
-            )
-            return self._again(error, wait)
+            return self._one_too_many(told, explanation)
         if status >= 500:
             self.may_have_acted = True
             self._refuse_repeat(f"it answered {status}", status, explanation.text)
-            error = RescaleServerError(
+            error: RescaleError = RescaleServerError(
                 f"{self._call}: Rescale failed with status {status}{explanation.after_colon}{self._tries()}.",
                 status=status,
                 job_id=job_id,
@@ -147,6 +143,20 @@ class Attempts:
                 return Pause(self._policy.backoff(self._spared))
             return self._again(error, told if status == 503 else None)
         raise refusal(self._call, status, explanation)
+
+    def _one_too_many(self, told: float | None, explanation: Explanation) -> Pause:
+        self._throttled += 1
+        wait = self._policy.backoff(self._throttled) if told is None else told
+        if wait > self._policy.longest_pause or self._throttled >= self._policy.throttled_tries:
+            raise RescaleThrottled(
+                f"{self._call}: too many requests for Rescale{explanation.after_colon}. "
+                "If several processes share the key, give each of them a part (rates).",
+                status=429,
+                job_id=self._call.job_id,
+                detail=explanation.text,
+                retry_after=wait,
+            )
+        return self._later(wait)
 
     def misunderstood(self, problem: str, status: int) -> Pause:
         """Return how long to wait after a success whose body is garbage.
@@ -174,6 +184,9 @@ class Attempts:
             return Pause(self._policy.backoff(self._made))
         if wait > self._policy.longest_pause:
             raise error
+        return self._later(wait)
+
+    def _later(self, wait: float) -> Pause:
         # A little later than told, and not all at the same moment.
         return Pause(wait + self._policy.draw() * min(1.0, self._policy.first_pause))
 

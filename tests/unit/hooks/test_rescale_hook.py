@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from airflow.providers_manager import ProvidersManager
+from airflow.sdk.log import redact
 from unit.rescale.scripted import KEY, Raw, Server, answer, page, scripted
 
 from scale_airflow.errors import InstallationError, RescaleRefused, RescaleUnauthorized
@@ -148,6 +149,21 @@ def test_what_the_extra_field_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.verify is False
     assert settings.limits == {Scope.USER: None}
     hook.close()
+
+
+def test_a_connection_that_is_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = f"rescale://:{KEY}@eu.rescale.com?timeout=7.5&max_concurrency=3&verify=false"
+    monkeypatch.setenv("AIRFLOW_CONN_RESCALE_TEST", uri)
+    settings = RescaleHook("rescale_test").settings
+    assert settings.credentials.base_url == "https://eu.rescale.com"
+    assert (settings.policy.read_timeout, settings.max_concurrency, settings.verify) == (7.5, 3, False)
+
+
+def test_a_key_of_a_file_is_a_secret_for_airflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "apiconfig"
+    file.write_text("[default]\napibaseurl = eu\napikey = key-of-the-file-only\n")
+    assert connect(monkeypatch, {"apiconfig_path": str(file)}).settings
+    assert redact("it was key-of-the-file-only") == "it was ***"
 
 
 def test_hooks_of_one_key_share_rate_buckets(monkeypatch: pytest.MonkeyPatch) -> None:

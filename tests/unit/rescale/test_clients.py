@@ -93,7 +93,9 @@ def test_throttled_requests_are_repeated_whatever_they_are(client: Face, server:
 
 def test_too_long_a_throttling_is_an_error(client: Face, server: Server) -> None:
     server.on("GET users/me/", answer({"detail": "Request was throttled."}, 429, Retry_After="3000"))
-    with pytest.raises(RescaleThrottled, match="too many requests: Request was throttled") as caught:
+    with pytest.raises(
+        RescaleThrottled, match="too many requests for Rescale: Request was throttled"
+    ) as caught:
         client.send(endpoints.get_me())
     assert caught.value.retry_after == 3000
     assert len(server.seen) == 1
@@ -107,6 +109,16 @@ def test_a_date_to_retry_after_counts_from_the_servers_clock(client: Face, serve
     dates = {**dates, "Retry-After": "Sun, 22 Nov 2026 10:00:00 GMT"}
     server.on("GET users/me/", Raw(503, headers=dates), answer(ME))
     assert client.send(endpoints.get_me())
+
+
+def test_a_scope_is_closed_also_by_who_gives_up(server: Server) -> None:
+    rates = RateBuckets({})
+    client = face("sync", server.url, KEY, rates=rates)
+    server.on("GET users/me/", Raw(429, headers={"Retry-After": "3000"}))
+    with pytest.raises(RescaleThrottled):
+        client.send(endpoints.get_me())
+    assert rates.reserve(Scope.USER) > 2990
+    client.close()
 
 
 def test_a_throttled_scope_makes_all_its_calls_wait(server: Server) -> None:
@@ -179,6 +191,27 @@ def test_garbage_is_tried_again_once(client: Face, server: Server) -> None:
     with pytest.raises(RescaleBadAnswer, match=r"not JSON\. Is this the address of Rescale"):
         client.send(endpoints.get_job("J"))
     assert len(server.seen) == 2
+
+
+def test_no_session_beside_the_key(client: Face, server: Server) -> None:
+    server.on("GET users/me/", answer(ME, Set_Cookie="sessionid=abc; Path=/"))
+    for _ in range(2):
+        client.send(endpoints.get_me())
+    assert "cookie" not in server.seen[1].headers
+
+
+def test_a_log_tells_why_it_takes_so_long(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    server.on("GET users/me/", Raw(500), Raw(hang_up=True), Raw(200, b"<"), answer(ME))
+    client = face("sync", server.url, KEY)
+    with caplog.at_level("DEBUG"):
+        client.send(endpoints.get_me())
+    client.close()
+    assert [record.getMessage() for record in caplog.records if record.name == "scale_airflow.rescale"] == [
+        "GET users/me/: Rescale answered 500; again in 0.0 s",
+        "GET users/me/: the connection broke before the answer was whole; again in 0.0 s",
+        "GET users/me/: the answer is not JSON; again in 0.0 s",
+    ]
+    assert KEY not in caplog.text
 
 
 def test_an_answer_without_end(server: Server) -> None:

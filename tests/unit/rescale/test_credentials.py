@@ -37,13 +37,18 @@ def test_addresses(text: str, url: str) -> None:
     "text",
     [
         "", "ftp://eu.rescale.com", "https://", "https://user:pw@eu.rescale.com", "https://eu.rescale.com/?x=1",
-        "https://eu.rescale.com/x", "https://eu.rescale.com:99999", "https://eu.rescale.com/#x",
+        "https://eu.rescale.com/x", "nowhere at all", "https://eu.rescale.com:99999", "https://eu.rescale.com/#x",
     ],
 )  # fmt: skip
 def test_addresses_that_are_none(text: str) -> None:
     with pytest.raises(InstallationError, match="of the form https://HOST") as caught:
         Credentials.of(text, KEY)
     assert "pw" not in str(caught.value)
+
+
+def test_no_key_goes_readable_to_rescale() -> None:
+    with pytest.raises(InstallationError, match="Use https"):
+        Credentials.of("http://eu.rescale.com", KEY)
 
 
 @pytest.mark.parametrize("text", ["", "  ", "two words", "line\nbreak", "ключ", "nul\0"])
@@ -74,7 +79,7 @@ def test_a_key_is_shown_nowhere() -> None:
 def test_profiles(tmp_path: Path) -> None:
     file = tmp_path / "apiconfig"
     file.write_text(
-        f"[default]\napibaseurl = https://eu.rescale.com\napikey = {KEY}\n\n"
+        f"\ufeff[default]\r\napibaseurl = https://eu.rescale.com\napikey = {KEY}\n\n"
         "[us]\nAPIBASEURL: https://platform.rescale.com\nAPIKEY=us%key\n"
     )
     assert Credentials.from_profile(file).base_url == "https://eu.rescale.com"

@@ -23,10 +23,10 @@ CALLS: list[tuple[Any, str, Scope, bool]] = [
     (endpoints.list_core_types(), "GET coretypes/?isActive=true&page_size=1000", U, True),
     (endpoints.list_core_types(active_only=False), f"GET coretypes/{SIZE}", U, True),
     (endpoints.list_prices(), "GET billing/computeprices/", B, True),
-    (endpoints.list_analyses(), f"GET analyses/{SIZE}", U, True),
+    (endpoints.list_analyses(), "GET analyses/?page_size=100", U, True),
     (
         endpoints.list_jobs(state="completed", job_status="COMPLETED", t="active"),
-        "GET jobs/?state=completed&job_status=COMPLETED&ordering=-dateInserted&t=active&page_size=1000",
+        "GET jobs/?state=completed&job_status=COMPLETED&ordering=-dateInserted&t=active&page_size=100",
         J,
         True,
     ),
@@ -158,6 +158,15 @@ def test_answers_without_a_body_are_fine_where_none_is_needed(client: Face, serv
         endpoints.submit_storage_device("D"),
     ):
         assert client.send(call) is None
+
+
+def test_automations_have_variables() -> None:
+    call = endpoints.create_job({"jobAutomations": [{"x": 1}, {"environmentVariables": {"A": "1"}}, 5]})
+    assert call.body["jobAutomations"] == [
+        {"x": 1, "environmentVariables": {}},
+        {"environmentVariables": {"A": "1"}},
+        5,
+    ]
 
 
 def test_the_public_names() -> None:

@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scale_airflow.errors import RescaleError, RescaleServerError, RescaleUncertain, RescaleUnreachable
+from scale_airflow.errors import (
+    RescaleError,
+    RescaleServerError,
+    RescaleThrottled,
+    RescaleUncertain,
+    RescaleUnreachable,
+)
 from scale_airflow.rescale import Call, Pause, Repeat, RequestPolicy
 from scale_airflow.rescale.policy import Answer, Failure, retry_after
 from scale_airflow.rescale.refusals import Explanation
@@ -50,6 +56,20 @@ def test_a_post_that_may_have_arrived_is_uncertain(failure: Failure) -> None:
         attempts.failed(failure, "s")
 
 
+def test_an_answer_without_end_is_not_asked_for_again() -> None:
+    with pytest.raises(RescaleUnreachable, match="too long"):
+        POLICY.attempts(GET).failed(Failure.ENDLESS, "s")
+
+
+def test_throttling_has_its_own_patience() -> None:
+    attempts = POLICY.attempts(GET)
+    for _ in range(POLICY.throttled_tries - 1):
+        assert attempts.answered(Answer(429, {"retry-after": "2"}), NOTHING) == Pause(3.0)
+    with pytest.raises(RescaleThrottled, match="rates") as caught:
+        attempts.answered(Answer(429, {"retry-after": "2"}), NOTHING)
+    assert caught.value.retry_after == 2
+
+
 def test_certificates_that_are_not_trusted_are_not_asked_again() -> None:
     with pytest.raises(RescaleUnreachable, match="verify"):
         POLICY.attempts(GET).failed(Failure.UNTRUSTED, "s")
@@ -80,7 +100,7 @@ def test_no_course_of_events_repeats_a_post_that_may_have_had_its_effect(
             break
         if never:
             assert event in (Failure.NOT_CONNECTED, 429)
-    assert made <= 3 * POLICY.tries
+    assert made <= 3 * POLICY.tries + POLICY.throttled_tries
 
 
 def test_a_server_that_names_no_time_is_given_some() -> None:
