@@ -53,6 +53,23 @@ def disk_errors(name: str, directory: Path) -> Iterator[None]:
         ) from error
 
 
+def _shared_folder(name: str, parent: int) -> int:
+    """Make a folder or open it, so that no other download that ends removes it meanwhile."""
+    while True:
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=parent)
+        try:
+            folder = os.open(name, _FOLDER, dir_fd=parent)
+        except FileNotFoundError:
+            continue  # removed just now, by a download that has ended
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(folder, fcntl.LOCK_SH)
+        with suppress(FileNotFoundError):
+            if os.stat(name, dir_fd=parent).st_ino == os.fstat(folder).st_ino:
+                return folder
+        os.close(folder)
+
+
 class Part:
     """An unfinished file, held by this process alone, with its journal if it has one."""
 
@@ -85,17 +102,16 @@ class Landing:
             raise TransferError(str(error)) from error
         self._folders: set[str] = set()
         with disk_errors("The download", directory), self._confined.parent(PARTS_FOLDER) as (fd, name):
-            with suppress(FileExistsError):
-                os.mkdir(name, 0o700, dir_fd=fd)
-            self._parts = os.open(name, _FOLDER, dir_fd=fd)
+            self._parts = _shared_folder(name, fd)
 
     def __enter__(self) -> Landing:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._parts)
-        with suppress(OSError):  # unfinished files of this or another process lie in it
+        with suppress(OSError):  # others use it, or unfinished files lie in it
+            fcntl.flock(self._parts, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.rmdir(self.directory / PARTS_FOLDER)
+        os.close(self._parts)
         self._confined.__exit__(None, None, None)
 
     def open_part(self, file_id: str, *, journal: bool) -> Part:

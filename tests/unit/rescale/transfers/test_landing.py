@@ -122,3 +122,15 @@ def test_a_full_disk_shows_before_anything_is_fetched(tmp_path: Path) -> None:
         assert list(place.iterdir()) == []
     finally:
         subprocess.run(["umount", place], check=True)
+
+
+def test_a_download_that_ends_takes_nothing_from_one_that_goes_on(tmp_path: Path) -> None:
+    with Landing(tmp_path) as one:
+        with Landing(tmp_path) as other:
+            part = other.open_part("a", journal=False)
+            other.place(part, "a")
+            part.close()
+        late = one.open_part("b", journal=True)
+        one.place(late, "b")
+        late.close()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a", "b"]
