@@ -29,14 +29,21 @@ OWNER = "user@example.com"
 DEADLINE = 20.0
 
 
+class Crash(BaseException):
+    """The emulator is gone, in the middle of what it does."""
+
+
 class Bench:
     """The working side of an emulator without its HTTP side."""
+
+    Crash = Crash
 
     def __init__(self, root: Path, *, conditions: Conditions, authorized_keys: Path | None):
         self.root = root
         self.state = State(root)
         self.blobs = Blobs(root)
         self.clock = Clock(0.01)
+        self.crashed = False
         self.life = JobLife(
             self.state, self.blobs, self.clock, conditions=conditions, authorized_keys=authorized_keys
         )
@@ -107,6 +114,10 @@ class Bench:
         )
         return device_id
 
+    def phase(self, job_id: str) -> str | None:
+        life = self.state.lives.get(job_id)
+        return life.data["phase"] if life else None
+
     def statuses(self, job_id: str, of: str = JOB) -> list[str]:
         return [one.status for one in self.state.history(of, job_id)]
 
@@ -142,9 +153,30 @@ class Bench:
         text = self.outputs(job_id)["process_output.log"].decode()
         return [line.partition("]: ")[2] for line in io.StringIO(text)]
 
+    def crash_after_next_event(self) -> None:
+        """Let nothing happen after the next event is in the journal."""
+        record = self.state.record
+
+        def recorded(event: dict[str, Any]) -> None:
+            if not self.crashed:
+                self.crashed = True
+                record(event)
+            raise Crash
+
+        self.state.record = recorded  # type: ignore[method-assign]
+
+    async def vanish(self) -> None:
+        """Leave everything as it is: files, processes, the journal without its snapshot."""
+        tasks = [*self.life._tasks.values(), *self.life._devices._tasks.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.state._journal.close()
+
     async def close(self) -> None:
-        await self.life.close()
-        self.state.close()
+        if not self.crashed:
+            await self.life.close()
+            self.state.close()
 
 
 MakeBench = Callable[..., Any]

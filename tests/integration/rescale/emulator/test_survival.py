@@ -180,3 +180,29 @@ def test_runs_end_by_themselves_when_no_emulator_comes_back(tmp_path):
     assert result.ended_by == "abandoned"
     assert b"Run ended (abandoned)" in place.log.read_bytes()
     assert marked(tmp_path) == []
+
+
+@pytest.mark.parametrize("scenario", ["", "preempted:1"])
+async def test_a_job_gets_over_a_crash_after_every_single_event(make_bench, tmp_path, scenario):
+    job_id, crashes = "", 0
+    while True:
+        bench = await make_bench()
+        job_id = job_id or bench.create(f"echo ran >> {tmp_path}/runs; echo made > made", scenario=scenario)
+        if bench.phase(job_id) == "over":
+            break
+        bench.crash_after_next_event()
+        if bench.state.jobs[job_id].submitted is None:
+            with contextlib.suppress(bench.Crash):
+                bench.life.submit(job_id)
+        await bench.until(lambda bench=bench: bench.crashed)
+        await bench.vanish()
+        crashes += 1
+    assert crashes > 10
+    assert bench.reason(job_id) == "Completed successfully"
+    statuses = bench.statuses(job_id)
+    again = ["Waiting for Cluster", "Executing"] if scenario else []
+    assert statuses == ["Pending", "Queued", "Started", "Validated", "Executing", *again, "Completed"]
+    assert sorted(bench.outputs(job_id)) == ["made", "process_output.log"]
+    # The command of a run whose cluster was taken away may have begun or not.
+    assert (tmp_path / "runs").read_text() in (["ran\n", "ran\nran\n"] if scenario else ["ran\n"])
+    assert bench.state.jobs[job_id].paid_runs == (2 if scenario else 1)
