@@ -19,16 +19,26 @@ def command_line() -> str:
     """Return the page of ``airflow scale``."""
     from scale_airflow.cli.commands import get_commands
 
-    (group,) = get_commands()
-    lines = ["# Command line: `airflow scale`", "", _GENERATED, str(group.description), ""]
+    return _command_group(*get_commands())
+
+
+def command_line_rescale() -> str:
+    """Return the page of ``airflow rescale``."""
+    from scale_airflow.cli.rescale_commands import get_commands
+
+    return _command_group(*get_commands())
+
+
+def _command_group(group: Any) -> str:
+    lines = [f"# Command line: `airflow {group.name}`", "", _GENERATED, str(group.description), ""]
     for name, command in _actions(group.subcommands):
-        lines += [f"## `airflow scale {name}`", "", _without_list(command.description), ""]
+        lines += [f"## `airflow {group.name} {name}`", "", _without_list(command.description), ""]
         arguments = [arg for arg in command.args if arg.flags != ("-v", "--verbose")]
         if arguments:
             lines += ["| argument | what it is |", "|---|---|"]
             lines += [f"| {_flags(arg)} | {_sentence(arg)} |" for arg in arguments]
             lines.append("")
-        if name == "validate":
+        if (group.name, name) == ("scale", "validate"):
             lines += _kinds()
     return "\n".join(lines).rstrip() + "\n"
 
@@ -126,6 +136,7 @@ def crash_points() -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "command-line.md": command_line,
+    "command-line-rescale.md": command_line_rescale,
     "configuration.md": configuration,
     "crash-points.md": crash_points,
     "openapi.json": openapi,

@@ -7,9 +7,11 @@ import configparser
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from scale_airflow.cli import rescale_commands
 from scale_airflow.cli.commands import get_commands
 from scale_airflow.cli.documents import parser
 from scale_airflow.config import OPTIONS
@@ -102,7 +104,10 @@ def test_options_and_commands_exist(page: Path) -> None:
     (group,) = get_commands()
     commands = {command.name for command in group.subcommands}
     named = set(re.findall(r"airflow scale ([a-z][a-z-]*)", text)) - commands
-    assert (options, named) == (set(), set())
+    rescale: Any = rescale_commands.get_commands()[0]
+    known = {command.name for command in rescale.subcommands}
+    unknown = set(re.findall(r"airflow rescale ([a-z][a-z-]*)", text)) - known
+    assert (options, named, unknown) == (set(), set(), set())
 
 
 def test_every_dependency_is_explained() -> None:
