@@ -19,6 +19,7 @@ from scale_airflow.rescale import conversations, endpoints
 from scale_airflow.rescale.async_client import AsyncRescaleClient
 from scale_airflow.rescale.client import RescaleClient
 from scale_airflow.rescale.credentials import Credentials
+from scale_airflow.rescale.stopping import StopMode, stop
 
 if TYPE_CHECKING:
     from scale_airflow.rescale.conversations import Priced
@@ -189,8 +190,7 @@ class RescaleHook(BaseHook):
 
         :param force: at once, rather than letting its commands end.
         """
-        call = endpoints.force_stop_job(job_id) if force else endpoints.stop_job(job_id)
-        self.client.run(conversations.stop(call, job_id))
+        self.client.run(stop(job_id, StopMode.FORCE if force else StopMode.GRACEFUL))
 
     def delete_job(self, job_id: str, *, delete_input_files: bool = False) -> None:
         """Delete a job, whose cluster must have stopped."""

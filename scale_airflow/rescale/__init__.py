@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from scale_airflow.rescale import conversations, costs, endpoints, models
+from scale_airflow.rescale import conversations, costs, endpoints, models, studies
 from scale_airflow.rescale.async_client import AsyncRescaleClient
 from scale_airflow.rescale.calls import Call, Flow, Pause, Repeat, Scope
 from scale_airflow.rescale.client import RescaleClient
@@ -43,4 +43,5 @@ __all__ = [
     "load_credentials",
     "models",
     "parse_moment",
+    "studies",
 ]

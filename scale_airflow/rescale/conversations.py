@@ -10,7 +10,7 @@ from typing import Any
 
 from scale_airflow.errors import Fault, InvalidRequest, RescaleRefused
 from scale_airflow.rescale.advice import advised
-from scale_airflow.rescale.calls import Call, Flow
+from scale_airflow.rescale.calls import Flow
 from scale_airflow.rescale.costs import (
     Estimate,
     check_cost,
@@ -27,11 +27,10 @@ from scale_airflow.rescale.endpoints import (
     list_analyses,
     list_core_types,
     list_prices,
-    list_statuses,
     update_job,
 )
 from scale_airflow.rescale.job_templates import body_of, merged
-from scale_airflow.rescale.models import Analysis, Job, by_date
+from scale_airflow.rescale.models import Analysis, Job
 
 
 @dataclass(frozen=True)
@@ -171,21 +170,3 @@ def differences(wanted: Any, found: Any, path: str = "") -> list[Fault]:
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}…"
-
-
-def stop(call: Call[None], job_id: str) -> Flow[None]:
-    """Stop a job. One that has ended already, or was never submitted, is as good as stopped.
-
-    :param call: ``stop_job`` or ``force_stop_job``.
-    :raises RescaleRefused: if it was refused although the job still runs.
-    """
-    refused: RescaleRefused
-    try:
-        yield call
-        return
-    except RescaleRefused as error:
-        refused = error
-    # What Rescale answers to a stop of a job that has ended is not documented: its statuses decide.
-    statuses = by_date((yield list_statuses(job_id)))
-    if statuses and statuses[0].status != "Completed":
-        raise refused

@@ -79,7 +79,8 @@ class RateBuckets:
     def throttled(self, scope: Scope, seconds: float) -> None:
         """Let nothing of a scope pass for some seconds, because Rescale has said so (429)."""
         with self._lock:
-            until = self._clock() + seconds
+            # Rescale counts by the hour: whatever it says, by then there is room again.
+            until = self._clock() + min(seconds, _HOUR)
             self._closed_until[scope] = max(until, self._closed_until.get(scope, until))
 
 

@@ -23,6 +23,7 @@ from scale_airflow.errors import (
 from scale_airflow.rescale import conversations, endpoints
 from scale_airflow.rescale.emulator.process import EmulatorProcess
 from scale_airflow.rescale.models import Job, RemoteFile, by_date
+from scale_airflow.rescale.stopping import StopMode, stop
 
 T = TypeVar("T")
 # Runs until it is stopped, and has something to look at meanwhile.
@@ -105,9 +106,9 @@ def test_a_job_from_draft_to_deletion(client: Face, emulator: EmulatorProcess) -
         client.run(conversations.change_job(draft.id, {"name": "too late"}))
     with pytest.raises(RescaleRefused, match="only once its cluster has stopped"):
         client.send(endpoints.delete_job(draft.id))
-    client.run(conversations.stop(endpoints.stop_job(draft.id), draft.id))
+    assert client.run(stop(draft.id)) == "stopped"
     wait_for(lambda: newest(client, draft.id) == "Completed")
-    client.run(conversations.stop(endpoints.force_stop_job(draft.id), draft.id))
+    client.run(stop(draft.id, StopMode.FORCE))
     files = client.all(endpoints.list_job_files(draft.id, search="live"))
     assert [row.relative_path for row in files] == ["sub/live.txt"]
     assert client.all(endpoints.list_run_files(draft.id, "1"))

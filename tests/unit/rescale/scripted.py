@@ -5,11 +5,19 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 KEY = "k3y-which-must-not-be-seen-anywhere"
 
@@ -62,14 +70,18 @@ Script = Raw | Callable[[Seen], Raw]
 class Server:
     """Answers with what was put under "METHOD /path" (without query), one after the other; the last stays."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, tls: Path | None = None) -> None:
         self.seen: list[Seen] = []
         self.script: dict[str, list[Script]] = {}
         self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", port))
         self._open: list[socket.socket] = []
         self._lock = threading.Lock()
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._tls: ssl.SSLContext | None = None
+        if tls is not None:
+            self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self._tls.load_cert_chain(tls)
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def on(self, what: str, *answers: Script) -> None:
@@ -102,6 +114,12 @@ class Server:
             threading.Thread(target=self._serve, args=(connection, number), daemon=True).start()
 
     def _serve(self, connection: socket.socket, number: int) -> None:
+        try:
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+        except OSError:
+            connection.close()
+            return
         with connection, connection.makefile("rb") as stream:
             try:
                 while seen := self._request(stream, number):
@@ -139,9 +157,34 @@ class Server:
         return raw.cut is None
 
 
+def certificate(folder: Path) -> Path:
+    """Write a certificate for 127.0.0.1 that signs itself, with its key, and return the file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a test")])
+    now = datetime.now(timezone.utc)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file = folder / "certificate.pem"
+    file.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
+    return file
+
+
 @contextmanager
-def scripted() -> Iterator[Server]:
-    server = Server()
+def scripted(tls: Path | None = None) -> Iterator[Server]:
+    """Run a server.
+
+    :param tls: a file with a certificate and its key, to speak TLS.
+    """
+    server = Server(tls=tls)
     try:
         yield server
     finally:

@@ -9,13 +9,15 @@ import threading
 import time
 import traceback
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from unit.rescale.faces import QUICK, Face, face
-from unit.rescale.scripted import KEY, Raw, Seen, Server, answer, page
+from unit.rescale.scripted import KEY, Raw, Seen, Server, answer, certificate, page, scripted
 
 from scale_airflow.errors import (
+    InstallationError,
     InvalidRequest,
     RescaleBadAnswer,
     RescaleError,
@@ -332,3 +334,33 @@ def test_many_threads_share_a_client(server: Server) -> None:
     client.close()
     assert len(server.seen) == 20
     assert server.connections <= 3
+
+
+def test_a_proxy_is_asked(server: Server) -> None:
+    server.script["GET http://rescale.example.org/api/v2/users/me/"] = [answer(ME)]
+    for kind in ("sync", "async"):
+        client = face(kind, "http://rescale.example.org", KEY, proxies={"http": server.url})
+        assert client.send(endpoints.get_me()).email == "a@example.org"
+        client.close()
+
+
+@pytest.mark.parametrize("proxies", ["proxy:3128", {"ftp": "http://p"}, {"https": 5}])
+def test_proxies_that_are_none(proxies: Any) -> None:
+    with pytest.raises(InstallationError, match="proxies"):
+        face("sync", "eu", KEY, proxies=proxies)
+
+
+def test_certificates_of_ones_own(tmp_path: Path) -> None:
+    own = certificate(tmp_path)
+    with scripted(tls=own) as server:
+        server.on("GET users/me/", answer(ME))
+        for kind in ("sync", "async"):
+            client = face(kind, server.url, KEY, verify=True)
+            with pytest.raises(RescaleUnreachable, match=r"certificate is not trusted.*verify"):
+                client.send(endpoints.get_me())
+            client.close()
+            client = face(kind, server.url, KEY, verify=str(own))
+            assert client.send(endpoints.get_me()).email == "a@example.org"
+            client.close()
+    with pytest.raises(InstallationError, match="can't be read"):
+        face("sync", "eu", KEY, verify=str(tmp_path / "nowhere.pem"))

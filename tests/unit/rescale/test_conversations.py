@@ -174,18 +174,6 @@ def test_the_cheapest_that_the_analysis_can_run_on(client: Face, catalog: Server
     assert str(found.estimate.total) == "2.40"
 
 
-@pytest.mark.parametrize(("status", "is_error"), [("Completed", False), ("Executing", True), (None, False)])
-def test_a_stop_that_is_refused(client: Face, server: Server, status: str | None, is_error: bool) -> None:
-    server.on("POST jobs/J/stop/", refused({"detail": "can't"}))
-    rows = [{"status": status, "statusDate": "2026-01-01T00:00:00Z"}] if status else []
-    server.on("GET jobs/J/statuses/", page(*rows))
-    if is_error:
-        with pytest.raises(RescaleRefused):
-            client.run(conversations.stop(endpoints.stop_job("J"), "J"))
-    else:
-        client.run(conversations.stop(endpoints.stop_job("J"), "J"))
-
-
 def test_tags_and_pauses(client: Face, server: Server) -> None:
     server.on("POST jobs/J/tags/", Raw(201))
     server.on("DELETE jobs/J/tags/", Raw(204))

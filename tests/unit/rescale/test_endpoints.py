@@ -173,7 +173,7 @@ def test_the_public_names() -> None:
     assert sorted(public_names) == [
         "AsyncRescaleClient", "Call", "Credentials", "Flow", "Page", "PagedCall", "Pause", "REGIONS",
         "RateBuckets", "Repeat", "RequestPolicy", "RescaleClient", "Scope", "Secret", "conversations",
-        "costs", "endpoints", "load_credentials", "models", "parse_moment",
+        "costs", "endpoints", "load_credentials", "models", "parse_moment", "studies",
     ]  # fmt: skip
     import scale_airflow.rescale
 

@@ -61,6 +61,8 @@ def test_a_throttled_scope_is_closed_and_others_are_not() -> None:
     buckets.throttled(Scope.FILE_ACCESS, 10)
     assert buckets.reserve(Scope.FILE_ACCESS) == 30
     assert buckets.reserve(Scope.USER) == 0
+    buckets.throttled(Scope.BILLING, float("inf"))
+    assert buckets.reserve(Scope.BILLING) == 3600
     clock.now = 31
     assert buckets.reserve(Scope.FILE_ACCESS) == 0
 
