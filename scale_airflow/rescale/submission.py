@@ -53,7 +53,16 @@ from scale_airflow.rescale.submission_steps import (
     Step,
     Submit,
 )
-from scale_airflow.rescale.verdict import Draft, Failed, StatusEntry, Succeeded, Verdict, Waiting, Watch
+from scale_airflow.rescale.verdict import (
+    CLUSTER_GRACE,
+    Draft,
+    Failed,
+    StatusEntry,
+    Succeeded,
+    Verdict,
+    Waiting,
+    Watch,
+)
 
 _LONGEST_NAME = 200
 # An error after which nobody knows whether the server has done what it was asked.
@@ -182,7 +191,7 @@ def settle(
 
 def _take_up(job_id: str, patience: Patience) -> Generator[Step, Any, Outcome | None]:
     """Go on with the remembered job; None when it is over or gone and a fresh one is needed."""
-    watch = Watch()
+    watch = Watch(grace=min(CLUSTER_GRACE, patience.stopping / 5))
     try:
         verdict = yield from _look(job_id, watch, 0.0)
         if isinstance(verdict, Draft):

@@ -20,9 +20,15 @@ from typing import Protocol
 SUCCESS_REASON = "Completed successfully"
 # What cluster statuses say once nothing of the job can run any more.
 _CLUSTER_OVER = ("Stopped", "Error")
+_CLUSTER_ENDING = ("Stop Requested", "Stopping", *_CLUSTER_OVER)
 _STOPPING = ("Stopping", "Force Stop")
-# A cluster that is gone while the job shows no end may also be one that Rescale is about to replace.
+# Has one of these, and no cluster, the job waits for one, for as long as it takes.
+_WAITING_FOR_CLUSTER = ("Waiting for Queue", "Waiting for Cluster")
+_VALIDATED = ("Validated", "Executing")
+# A cluster that is gone while the job shows no end may also be one whose end shows a little sooner.
 CLUSTER_GRACE = 60.0
+# Once validated, a job gets another cluster when it has lost one, and tells itself how it ends.
+_VALIDATED_GRACE = 30
 _BEGINNING = datetime.min.replace(tzinfo=timezone.utc)
 
 
@@ -137,8 +143,19 @@ def judge(
         return _judge_completed(completed, stopped, detection)
     if cluster and cluster[0].status in _CLUSTER_OVER:
         return _judge_ended_early(history, stopped, cluster[0])
-    newest = history[0].status if history else "Pending"
-    return Waiting(newest, stopping=stopped is not None)
+    return _waiting(history, cluster)
+
+
+def _waiting(history: Sequence[StatusEntry], cluster: Sequence[StatusEntry]) -> Waiting:
+    """A job that has not ended, though it may be about to."""
+    stopping = any(entry.status in _STOPPING for entry in history)
+    if not _validated(history) and cluster and cluster[0].status in _CLUSTER_ENDING:
+        stopping = True
+    return Waiting(history[0].status if history else "Pending", stopping=stopping)
+
+
+def _validated(history: Sequence[StatusEntry]) -> bool:
+    return any(entry.status in _VALIDATED for entry in history)
 
 
 def _judge_completed(
@@ -207,8 +224,8 @@ def _text(entry: StatusEntry) -> str:
 class Watch:
     """Judges one job again and again; certain where :func:`judge` looks once.
 
-    A cluster that is gone while the job shows no end counts only when it stays so for ``grace`` seconds:
-    Rescale may be about to start the job on another one, or its answers may be a little late.
+    A cluster that is gone while the job shows no end counts only when it stays so for ``grace`` seconds, and
+    much longer once the job has been validated: Rescale may be about to start it on another cluster.
     """
 
     def __init__(
@@ -225,13 +242,14 @@ class Watch:
         if completed or not isinstance(verdict, Failed):
             self._gone_since = None
             return verdict
-        if self._gone_since is None:
-            self._gone_since = now
-        if now - self._gone_since >= self._grace:
-            return verdict
         history = newest_first(statuses)
-        newest = history[0].status if history else "Pending"
-        return Waiting(newest, stopping=any(entry.status in _STOPPING for entry in statuses))
+        waiting = _waiting(history, newest_first(clusters))
+        if self._gone_since is None or waiting.status in _WAITING_FOR_CLUSTER:
+            self._gone_since = now
+        patient = _validated(history) and not waiting.stopping
+        if now - self._gone_since >= self._grace * (_VALIDATED_GRACE if patient else 1):
+            return verdict
+        return waiting
 
 
 def needs_cluster(statuses: Sequence[StatusEntry]) -> bool:

@@ -57,7 +57,7 @@ class Task:
     max_tries: int = 3
     kill_at: str = ""
     patience: dict[str, float] = field(
-        default_factory=lambda: {"grace": 0.3, "settling": 0.1, "stopping": 20.0, "away": 20.0}
+        default_factory=lambda: {"grace": 0.3, "settling": 0.1, "stopping": 5.0, "away": 20.0}
     )
 
     @property
@@ -199,7 +199,7 @@ def _work(task: Task, file: Path, event: dict[str, Any] | None, next_kwargs: dic
     RescaleSubmitJobOperator.log = _Log(task.folder / "log")
     ti = _TaskInstance(
         dag_id="wing",
-        run_id="run",
+        run_id=task.folder.name,
         task_id="simulate",
         map_index=-1,
         try_number=task.try_number,

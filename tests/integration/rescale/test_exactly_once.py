@@ -245,8 +245,8 @@ class TestTriggerer:
             assert first.trigger is not None
             triggerer = start_trigger(task, first.trigger)
             wait_for(lambda: "Executing" in task.log, what="for the job to run")
-            emulator.admin.add_fault("status", method="GET", path="statuses", status=502, times=8)
-            emulator.admin.add_fault("cut", method="GET", path="statuses", times=3)
+            emulator.admin.add_fault("status", method="GET", path="statuses", status=502, times=2)
+            emulator.admin.add_fault("cut", method="GET", path="statuses", times=1)
             wait_for(lambda: not any(rule["fired"] < 1 for rule in emulator.admin.faults()))
             let()
             event: Any = triggerer.outcome().event
@@ -293,6 +293,13 @@ class TestKill:
         fresh = [one for one in emulator.admin.jobs() if one["id"] not in known]
         assert len(fresh) == 1
         wait_for(
-            lambda: "Stopping" in [one["status"] for one in emulator.admin.job(fresh[0]["id"])["statuses"]],
+            lambda: (
+                "Stopped" in [one["status"] for one in emulator.admin.job(fresh[0]["id"])["cluster_statuses"]]
+            ),
             what="for the stop",
         )
+        # The next try does not take it for one that goes on.
+        task.arguments.update(command="true")
+        ended = task.next_try().run()
+        assert not ended.error, ended
+        assert list(paid(emulator)) == [ended.result["job_id"]]

@@ -151,16 +151,35 @@ class TestWatch:
     def test_a_cluster_that_is_gone_counts_when_it_stays_gone(self):
         watch = Watch(grace=60)
         queued, gone = history("Pending", "Queued"), history("Starting", "Stopped")
-        assert watch.look(queued, gone, 100) == Waiting("Queued")
-        assert watch.look(queued, gone, 159) == Waiting("Queued")
+        assert watch.look(queued, gone, 100) == Waiting("Queued", stopping=True)
+        assert watch.look(queued, gone, 159) == Waiting("Queued", stopping=True)
         assert isinstance(watch.look(queued, gone, 160), Failed)
+
+    def test_a_validated_job_may_get_another_cluster(self):
+        watch = Watch(grace=60)
+        gone = history("Starting", "Stopped")
+        assert watch.look(history(*RUN), gone, 100) == Waiting("Executing")
+        assert watch.look(history(*RUN), gone, 1800) == Waiting("Executing")
+        assert isinstance(watch.look(history(*RUN), gone, 1900), Failed)
+        for status in ("Waiting for Cluster", "Waiting for Queue"):
+            watch = Watch(grace=60)
+            for now in (100, 5000, 100_000):
+                assert watch.look(history(*RUN, status), gone, now) == Waiting(status)
+
+    def test_a_job_that_was_stopped_needs_no_end_of_its_own(self):
+        watch = Watch(grace=60)
+        stopped, gone = history(*RUN, ("Stopping", "by jane")), history("Started", "Stopped")
+        assert watch.look(stopped, gone, 100) == Waiting("Stopping", stopping=True)
+        verdict = watch.look(stopped, gone, 161)
+        assert isinstance(verdict, Failed)
+        assert "jane" in verdict.reason
 
     def test_a_cluster_that_comes_back_starts_the_count_again(self):
         watch = Watch(grace=60)
         queued, gone = history("Pending", "Queued"), history("Starting", "Stopped")
         watch.look(queued, gone, 100)
         assert watch.look(queued, history("Stopped", "Starting"), 130) == Waiting("Queued")
-        assert watch.look(queued, gone, 161) == Waiting("Queued")
+        assert watch.look(queued, gone, 161) == Waiting("Queued", stopping=True)
         assert isinstance(watch.look(queued, gone, 221), Failed)
 
     def test_a_completed_job_needs_no_second_look(self):
