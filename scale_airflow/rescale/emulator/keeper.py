@@ -24,6 +24,8 @@ TYPE_CHECKING = False  # typing's own would have to be imported
 if TYPE_CHECKING:
     from typing import Any
 
+MARKER = "RESCALE_EMULATOR_RUN"
+"""Environment variable of every process of a run and of its keeper: the run's place below ``<root>/work``."""
 _SET_CHILD_SUBREAPER = 36
 _LOOK = 2.0
 _DRAIN = 2.0
@@ -44,6 +46,8 @@ def main(order_path: str) -> None:
     began = time.time()
     exit_code = keeper.run()
     ended = time.time()
+    if not keeper.has_emulator():
+        kill_visitors()
     keeper.log.note(f"Exited with code {exit_code}")
     keeper.log.note(f"Run ended ({keeper.ended_by or 'command'}) after {ended - began:.1f} s")
     write(
@@ -225,17 +229,20 @@ class Keeper:
         if now - self._looked < self._look:
             return False
         self._looked = now
-        try:
-            with open(self._order["emulator"], encoding="utf-8") as file:
-                emulator = json.load(file)
-            alive = started_ticks(emulator["pid"]) == emulator["started"]
-        except (OSError, ValueError):
-            alive = False  # its directory was removed
-        if alive:
+        if self.has_emulator():
             self._alone_since = None
             return False
         self._alone_since = self._alone_since or now
         return now - self._alone_since >= float(self._order["abandon_after"])
+
+    def has_emulator(self) -> bool:
+        """Tell whether the emulator of this directory runs."""
+        try:
+            with open(self._order["emulator"], encoding="utf-8") as file:
+                emulator = json.load(file)
+        except (OSError, ValueError):
+            return False  # its directory was removed
+        return bool(started_ticks(emulator["pid"]) == emulator["started"])
 
     def _drain(self, output: int) -> None:
         """Take what is still in the pipe, whose writers are dead."""
@@ -273,6 +280,20 @@ def kill_descendants() -> None:
         except ChildProcessError:
             return
         time.sleep(0.005)
+
+
+def kill_visitors() -> None:
+    """Kill what runs here without being ours: SSH sessions, which an emulator that is gone has left."""
+    mark = f"{MARKER}={os.environ.get(MARKER)}".encode()
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        try:
+            with open(f"/proc/{name}/environ", "rb") as file:
+                if mark in file.read().split(b"\0"):
+                    os.kill(int(name), signal.SIGKILL)
+        except OSError:
+            continue
 
 
 def descendants() -> list[int]:

@@ -13,10 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scale_airflow.rescale.emulator.keeper import started_ticks
+from scale_airflow.rescale.emulator.keeper import MARKER, started_ticks
 
-MARKER = "RESCALE_EMULATOR_RUN"
-"""Environment variable of every process of a run and of its keeper: the run's place below ``<root>/work``."""
 EMULATOR_FILE = "emulator.json"
 _PATIENCE = 5.0
 

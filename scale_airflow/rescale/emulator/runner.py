@@ -17,9 +17,9 @@ from pathlib import Path
 
 from scale_airflow.rescale.emulator import keeper
 from scale_airflow.rescale.emulator.blobs import Blobs
+from scale_airflow.rescale.emulator.keeper import MARKER
 from scale_airflow.rescale.emulator.processes import (
     EMULATOR_FILE,
-    MARKER,
     Identity,
     kill_heads,
     kill_marked,

@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -173,11 +174,13 @@ def test_runs_end_by_themselves_when_no_emulator_comes_back(tmp_path):
     runner.root.mkdir()
     place = runner.place("job", "1", 1)
     stage(place, Cargo(), blobs)
-    # None has said that it is here: the file that names the emulator is missing.
+    # None has said that it is here: the file that names the emulator is missing. It had an SSH session.
+    visitor = subprocess.Popen(["sleep", "1000"], env=runner.environment(place), start_new_session=True)
     result = asyncio.run(
         runner.run(place, Cargo(), [Analysis(["env -i setsid sleep 1000 & sleep 1000"], {})])
     )
     assert result.ended_by == "abandoned"
+    assert visitor.wait(DEADLINE) == -signal.SIGKILL
     assert b"Run ended (abandoned)" in place.log.read_bytes()
     assert marked(tmp_path) == []
 
