@@ -217,7 +217,13 @@ class RescaleJob:
                 found = self._client.send(tail_bytes(self._job_id, _RUN, name))
             except RescaleError:
                 continue  # it is not there yet, or not any more; in the end it comes as a file
-            self._take(stream, found[self._taken[stream] :])
+            self._take(stream, found[self._from(stream, len(found)) :])
+
+    def _from(self, stream: Stream, size: int) -> int:
+        """Return where what is new in a log begins; one that has become shorter was begun anew there."""
+        if size < self._taken[stream]:
+            self._taken[stream] = 0
+        return self._taken[stream]
 
     def _take(self, stream: Stream, data: bytes) -> None:
         if data:
@@ -283,7 +289,7 @@ class RescaleJob:
         if not path.is_file():
             return
         with path.open("rb") as file:
-            file.seek(self._taken[stream])
+            file.seek(self._from(stream, path.stat().st_size))
             while block := file.read(_READ):
                 self._checkpoint()
                 self._take(stream, block)
