@@ -54,6 +54,9 @@ def provider_info() -> dict[str, Any]:
                 ],
             }
         ],
+        "task-decorators": [
+            {"class-name": "scale_airflow.operators.rescale_decorator.rescale_task", "name": "rescale"}
+        ],
         "hooks": [
             {
                 "integration-name": "Scale",

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from scale_airflow.rescale.client import RescaleClient
+    from scale_airflow.rescale.file_models import RemoteFile
 
 
 class RescaleSubmitJobOperator(RescaleTemplates):
@@ -252,6 +253,20 @@ class RescaleSubmitJobOperator(RescaleTemplates):
         if self._killer is not None:
             self._killer.kill(stop_it=self.cancel_on_kill)
 
+    def result_of(
+        self,
+        client: RescaleClient,
+        job_id: str,
+        files: Mapping[str, Sequence[RemoteFile]],
+        result: dict[str, Any],
+    ) -> Any:
+        """Return what the task returns; for subclasses.
+
+        :param files: the job's results by the folder they go to ("" where there was one run).
+        :param result: the job's id and address, the short list of files, and those that were downloaded.
+        """
+        return result
+
     # -- the parts ------------------------------------------------------------------------------------------
     def _settle(
         self, context: Context, hook: RescaleHook, client: RescaleClient, store: Store
@@ -346,12 +361,12 @@ class RescaleSubmitJobOperator(RescaleTemplates):
         if self.download_to is not None:
             filters = list(self.output_filters or ())
             result["downloaded"] = download(hook, files, self.download_to, filters, self.log)
-        made = self._done(context, job_id, result)
+        made = self._done(context, job_id, self.result_of(client, job_id, files, result))
         if self.delete_on_success:
             delete_when_possible(client, job_id, self.log)
         return made
 
-    def _done(self, context: Context, job_id: str, result: dict[str, Any]) -> dict[str, Any]:
+    def _done(self, context: Context, job_id: str, result: Any) -> Any:
         """Remember that nothing is left to do, so that no later try does it again."""
         self._store(context).remember(Memory(job_id, finished=int(context["ti"].try_number), result=result))
         return result

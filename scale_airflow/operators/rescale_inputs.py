@@ -14,9 +14,13 @@ from airflow.sdk import ObjectStoragePath
 
 from scale_airflow.errors import Fault, InvalidDocument
 from scale_airflow.hooks.rescale import RescaleHook
+from scale_airflow.rescale.transfers.names import safe_relative_path
 from scale_airflow.rescale.transfers.upload import Uploader
 
-_FORM = 'a path, {"path": …} or {"id": …}, both with "decompress" and "analysis" if wanted'
+_FORM = (
+    'a path, {"path": …}, {"id": …} or {"name": …, "content": …}; with "decompress" and "analysis" if wanted'
+)
+_SOURCES = ("path", "id", "content")
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class JobInput:
 
     :param path: what is uploaded; a directory becomes one zip archive.
     :param file_id: a file that Rescale has already.
+    :param content: the text of a small file, whose name is ``name``.
     :param decompress: whether Rescale unpacks an archive in the job's directory.
     :param analysis: the position of the analysis that reads it.
     """
@@ -33,6 +38,8 @@ class JobInput:
     file_id: str | None
     decompress: bool = True
     analysis: int = 0
+    content: str | None = None
+    name: str = ""
 
     def reference(self, file_id: str) -> tuple[int, dict[str, Any]]:
         """Return what the job's body says of it."""
@@ -62,20 +69,24 @@ def _read(given: Any) -> JobInput | str:
         return JobInput(given if isinstance(given, ObjectStoragePath) else str(given), None)
     if not isinstance(given, Mapping):
         return f"is {type(given).__name__}"
-    unknown = sorted(set(given) - {"path", "id", "decompress", "analysis"})
+    unknown = sorted(set(given) - {*_SOURCES, "name", "decompress", "analysis"})
     if unknown:
         return f"has the unknown keys {', '.join(unknown)}"
-    if ("path" in given) == ("id" in given):
-        return "has neither path nor id, or both"
+    if sum(given.get(name) is not None for name in _SOURCES) != 1:
+        return f"must have one of {', '.join(_SOURCES)}"
+    if ("content" in given) != ("name" in given):
+        return "has a content without a name, or a name without a content"
     decompress, analysis = given.get("decompress", True), given.get("analysis", 0)
     if not isinstance(decompress, bool) or isinstance(analysis, bool) or not isinstance(analysis, int):
         return "has a decompress that is not true or false, or an analysis that is not a position (0 …)"
-    path = given.get("path")
+    path, file_id, content = (given.get(name) for name in _SOURCES)
     return JobInput(
         path if path is None or isinstance(path, ObjectStoragePath) else str(path),
-        None if path is not None else str(given["id"]),
+        None if file_id is None else str(file_id),
         decompress,
         analysis,
+        None if content is None else str(content),
+        str(given.get("name") or ""),
     )
 
 
@@ -87,11 +98,11 @@ def upload_inputs(
     :raises TransferError: if something can't be read or sent.
     """
     ids: dict[int, str] = {index: one.file_id for index, one in enumerate(inputs) if one.file_id is not None}
-    sent = [(index, one) for index, one in enumerate(inputs) if one.path is not None]
+    sent = [(index, one) for index, one in enumerate(inputs) if one.file_id is None]
     if sent:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rescale-inputs-")))
-            paths = [_local(one.path, folder / str(index), log) for index, one in sent]
+            paths = [_local(one, folder / str(index), log) for index, one in sent]
             uploader = stack.enter_context(Uploader(hook.credentials(), **transfer_arguments(hook)))
             for (index, _), file in zip(sent, uploader.upload(paths), strict=True):
                 ids[index] = file.id
@@ -99,8 +110,14 @@ def upload_inputs(
     return [one.reference(ids[index]) for index, one in enumerate(inputs)]
 
 
-def _local(path: str | ObjectStoragePath | None, folder: Path, log: Any) -> Path:
+def _local(given: JobInput, folder: Path, log: Any) -> Path:
     """Return where an input lies on this machine; an object of a store is fetched first."""
+    path = given.path
+    if given.content is not None:
+        target = folder / safe_relative_path(given.name)
+        target.parent.mkdir(parents=True)
+        target.write_text(given.content, encoding="utf-8")
+        return target
     if isinstance(path, str) and "://" in path:
         path = ObjectStoragePath(path)
     if not isinstance(path, ObjectStoragePath):

@@ -29,7 +29,7 @@ class Memory:
     job_id: str
     failed: str = ""
     finished: int | None = None
-    result: dict[str, Any] | None = None
+    result: Any = None
 
     def to_document(self) -> dict[str, Any]:
         """Return the form that is stored."""
@@ -50,7 +50,7 @@ class Memory:
             document["job_id"],
             str(document.get("failed") or ""),
             finished if isinstance(finished, int) else None,
-            result if isinstance(result, dict) else None,
+            result,
         )
 
 
