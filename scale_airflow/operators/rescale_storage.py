@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from scale_airflow.errors import RescaleNotFound, RescaleUncertain
+from scale_airflow.errors import RescaleNotFound, RescaleRefused, RescaleUncertain
 from scale_airflow.hooks.rescale import RescaleHook
 from scale_airflow.operators.rescale_wait import RescaleWaitingOperator
 from scale_airflow.rescale.endpoints import (
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from scale_airflow.rescale.client import RescaleClient
+
+
+_RUNNING = ("Pending", "Queued", "Starting", "Started")
 
 
 class RescaleCreateStorageDeviceOperator(RescaleWaitingOperator):
@@ -116,12 +119,7 @@ class RescaleCreateStorageDeviceOperator(RescaleWaitingOperator):
 
     def _is_over(self, client: RescaleClient, device_id: str) -> bool:
         statuses = client.all(list_storage_device_statuses(device_id))
-        return bool(statuses) and newest_first(statuses)[0].status not in (
-            "Pending",
-            "Queued",
-            "Starting",
-            "Started",
-        )
+        return bool(statuses) and newest_first(statuses)[0].status not in _RUNNING
 
     def _start(self, client: RescaleClient, device_id: str) -> None:
         """Start the device unless it was started; an unclear answer is cleared up by its statuses."""
@@ -157,6 +155,13 @@ class RescaleShutdownStorageDeviceOperator(RescaleWaitingOperator):
                 client.send(shutdown_storage_device(self.device_id))
             except RescaleNotFound:
                 self.log.info("Storage device %s does not exist (any more)", self.device_id)
+                return self.device_id
+            except RescaleRefused:
+                # Also what is refused because there is nothing to shut down.
+                statuses = client.all(list_storage_device_statuses(self.device_id))
+                if statuses and newest_first(statuses)[0].status in _RUNNING:
+                    raise
+                self.log.info("Storage device %s does not run", self.device_id)
                 return self.device_id
         self.log.info("Storage device %s is being shut down", self.device_id)
         if not self.wait_for_termination:

@@ -22,6 +22,9 @@ T = TypeVar("T")
 ENDED = ("COMPLETED", "FAILED", "CANCELED")
 
 
+# The triggers of a killed triggerer go on after so many seconds. With one triggerer alone, none can lose its
+# triggers to another by being slow.
+OPTIONS = {"AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8"}
 CHECKOUT = Path(__file__).resolve().parents[2]
 RUNNING: list[Installation] = []
 
@@ -40,7 +43,7 @@ def running_installation(scale: dict[str, str]) -> Iterator[Installation]:
     try:
         for file in (CHECKOUT / "dags").glob("terrain_recipe.*"):
             shutil.copy(file, installation.dags)
-        installation.prepare(pipeline.SETUP, scale=scale)
+        installation.prepare(pipeline.SETUP, scale=scale, options=OPTIONS)
         installation.start()
         RUNNING.append(installation)
         yield installation
