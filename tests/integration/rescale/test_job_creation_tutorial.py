@@ -25,7 +25,7 @@ from scale_airflow.rescale.emulator.process import EmulatorProcess
 TUTORIAL = TEXT.with_name("003_de0d640d24691a68.txt")
 # Some fences have two backticks only.
 BLOCK = re.compile(r"^`{2,3}shell\n(.*?)^`{2,3}$", re.MULTILINE | re.DOTALL)
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 pytestmark = [
     pytest.mark.skipif(not TUTORIAL.is_file(), reason="the specification's tutorial is not at hand"),

@@ -205,7 +205,7 @@ def test_the_tutorial_runs_as_it_is_written(emulator: EmulatorProcess, reader: P
         env={**os.environ, "PYTHONPATH": str(reader), "PYTHONWARNINGS": "ignore"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert ran.returncode == 0, f"{ran.stdout[-3000:]}\n{ran.stderr[-3000:]}"
     said = {

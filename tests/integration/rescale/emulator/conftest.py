@@ -26,7 +26,7 @@ from scale_airflow.rescale.emulator.runner import Patience
 from scale_airflow.rescale.emulator.state import State
 
 OWNER = "user@example.com"
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 class Crash(BaseException):

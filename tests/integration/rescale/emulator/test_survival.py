@@ -24,7 +24,7 @@ from scale_airflow.rescale.emulator.processes import marked, reap
 from scale_airflow.rescale.emulator.runner import Analysis, Patience, Runner
 from scale_airflow.rescale.emulator.staging import Cargo, stage
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 def until(true: Callable[[], Any]) -> Any:
