@@ -100,7 +100,8 @@ class _RescaleDecoratedOperator(DecoratedOperator, RescaleSubmitJobOperator):
             raise InvalidDocument(
                 "Rescale job", [Fault("/op_kwargs", problem, "rescale-job.argument")]
             ) from None
-        script = self.get_python_source() + _END.format(name=self.python_callable.__name__)
+        source: str = self.get_python_source()  # type: ignore[no-untyped-call]
+        script = source + _END.format(name=self.python_callable.__name__)
         return [{"name": SCRIPT, "content": script}, {"name": ARGUMENTS, "content": arguments}]
 
 

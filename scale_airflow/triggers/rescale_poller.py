@@ -31,7 +31,7 @@ _AT_ONCE = 8
 _PAGE = 1000
 _LONGEST_NAP = 60.0
 _SHORTEST_NAP = 0.5
-_TAIL_PAUSE = 5.0
+_TAIL_PAUSE = 1.0
 _AFTER_FAILURE = 5.0
 
 
@@ -251,7 +251,7 @@ class JobPoller:
                 if one.follow_log and one.executing and one.tail_due <= now
             ]
             if not wanted or self._client is None:
-                await asyncio.sleep(min(1.0, _TAIL_PAUSE))
+                await asyncio.sleep(_TAIL_PAUSE / 2)
                 continue
             subscription = min(wanted, key=lambda one: one.tail_due)
             await self._wait_for(self._tail_pace)

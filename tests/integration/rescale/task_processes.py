@@ -56,6 +56,7 @@ class Task:
     retries: int = 3
     max_tries: int = 3
     kill_at: str = ""
+    cluster_grace: float = 60.0
     patience: dict[str, float] = field(
         default_factory=lambda: {"grace": 0.3, "settling": 0.1, "stopping": 5.0, "away": 20.0}
     )
@@ -183,6 +184,13 @@ def _prepare(task: Task) -> None:
     )
 
 
+def _shorten(task: Task) -> None:
+    """Make a minute's grace shorter, in this process."""
+    from scale_airflow.rescale import verdict
+
+    verdict.Watch.__init__.__kwdefaults__["grace"] = task.cluster_grace
+
+
 def _work(task: Task, file: Path, event: dict[str, Any] | None, next_kwargs: dict[str, Any]) -> None:
     """A worker: one try, or its part after a deferral."""
     from airflow.sdk import DAG
@@ -193,6 +201,7 @@ def _work(task: Task, file: Path, event: dict[str, Any] | None, next_kwargs: dic
     from scale_airflow.rescale.submission import Patience
 
     _prepare(task)
+    _shorten(task)
     with DAG("wing", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)):
         operator = RescaleSubmitJobOperator(task_id="simulate", retries=task.retries, **task.arguments)
     operator.patience = Patience(**task.patience)
@@ -257,6 +266,7 @@ def _trigger(task: Task, file: Path, trigger: dict[str, Any], by_user: bool) -> 
     from scale_airflow.triggers.rescale import RescaleJobTrigger
 
     _prepare(task)
+    _shorten(task)
     assert trigger["path"] == "scale_airflow.triggers.rescale.RescaleJobTrigger"
     made = RescaleJobTrigger(**trigger["arguments"])
     RescaleJobTrigger.log = _Log(task.folder / "log")
