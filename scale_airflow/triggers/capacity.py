@@ -16,10 +16,8 @@ from scale_airflow.errors import ScaleApiError
 from scale_airflow.execution.order import ClaimRequest
 from scale_airflow.hooks.async_client import AsyncScaleClient
 from scale_airflow.hooks.scale import ScaleHook
+from scale_airflow.triggers.settling import SETTLING_PAUSE
 
-# A task that goes on is the same try as before. If Airflow's scheduler learns in one loop that its first
-# worker has ended and that it is queued again, it takes the second for lost and tries the task once more.
-SETTLING_PAUSE = 2.0
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 5.0
 _AWAY_PAUSE = 15.0

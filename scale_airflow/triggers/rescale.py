@@ -18,6 +18,7 @@ from scale_airflow.rescale.following import LineFollower
 from scale_airflow.rescale.stopping import StopMode, stop
 from scale_airflow.rescale.verdict import Draft, Failed, FailureDetection, Succeeded, Waiting, Watch
 from scale_airflow.triggers.rescale_poller import Lines, Look, Subscription, Trouble, poller_of
+from scale_airflow.triggers.settling import settled
 
 DEFAULT_CONNECTION = "rescale_default"
 POLLING_INTERVAL = 15.0
@@ -125,11 +126,13 @@ class RescaleJobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire once."""
+        begun = time.monotonic()
         poller = poller_of(self.connection_id, self._connect)
         async with poller.watch(
             self.job_id, polling=self.polling_interval, follow_log=self.follow_log
         ) as subscription:
             event = await _Waiter(self, subscription).wait()
+        await settled(begun)
         yield TriggerEvent(event.to_payload())
 
     async def on_kill(self) -> None:

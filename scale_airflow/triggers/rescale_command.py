@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from scale_airflow.errors import ScaleError
 from scale_airflow.hooks.rescale_cluster import ClusterAddress, cluster_shell, run_command
+from scale_airflow.triggers.settling import settled
 
 DEFAULT_CONNECTION = "rescale_default"
 
@@ -56,6 +58,7 @@ class RescaleCommandTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire once: ``{"exit_code": …, "last_lines": […]}`` or ``{"error": …}``."""
+        begun = time.monotonic()
         try:
             async with cluster_shell(self._address, self.connection_id) as shell:
                 result = await run_command(
@@ -66,8 +69,10 @@ class RescaleCommandTrigger(BaseTrigger):
                     lambda line: self.log.info("%s", line),
                 )
         except ScaleError as error:
+            await settled(begun)
             yield TriggerEvent({"error": str(error)})
             return
+        await settled(begun)
         yield TriggerEvent({"exit_code": result.exit_code, "last_lines": list(result.last_lines)})
 
     async def on_kill(self) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from scale_airflow.errors import ScaleError
 from scale_airflow.hooks.rescale import RescaleHook
 from scale_airflow.rescale.endpoints import stop_job
 from scale_airflow.rescale.waits import Goal, Rhythm, wait_for
+from scale_airflow.triggers.settling import settled
 
 DEFAULT_CONNECTION = "rescale_default"
 _OUTCOMES = ("reached", "failed", "timeout")
@@ -90,7 +92,10 @@ class RescaleWaitTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire once."""
-        yield TriggerEvent(asdict(await self._wait()))
+        begun = time.monotonic()
+        event = await self._wait()
+        await settled(begun)
+        yield TriggerEvent(asdict(event))
 
     async def _wait(self) -> RescaleWaitEvent:
         rhythm = Rhythm(self.interval, self.deadline)

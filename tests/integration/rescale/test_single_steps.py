@@ -41,6 +41,7 @@ from scale_airflow.operators.rescale_storage import (
 from scale_airflow.rescale.emulator.process import EmulatorProcess
 from scale_airflow.rescale.waits import Goal, Rhythm, wait_for
 from scale_airflow.sensors.rescale import RescaleJobSensor, RescaleStorageDeviceSensor
+from scale_airflow.triggers import settling
 
 QUICK: dict[str, Any] = {"polling_interval": 0.05}
 BOTH = pytest.mark.parametrize("deferrable", [False, True], ids=["here", "deferred"])
@@ -116,6 +117,7 @@ def connection(emulator: EmulatorProcess, keys: Path, monkeypatch: pytest.Monkey
         "extra": {"ssh_key_file": str(keys / "key")},
     }
     monkeypatch.setenv("AIRFLOW_CONN_RESCALE_DEFAULT", json.dumps(connection))
+    monkeypatch.setattr(settling, "SETTLING_PAUSE", 0.0)
 
 
 def body(command: str, name: str = "job") -> dict[str, Any]:
