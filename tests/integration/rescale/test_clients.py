@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from scale_airflow.errors import (
     RescaleUncertain,
     RescaleUnreachable,
 )
-from scale_airflow.rescale import conversations, endpoints
+from scale_airflow.rescale import RescaleClient, conversations, endpoints, load_credentials
 from scale_airflow.rescale.emulator.process import EmulatorProcess
 from scale_airflow.rescale.models import Job, RemoteFile, by_date
 from scale_airflow.rescale.stopping import StopMode, stop
@@ -302,3 +303,49 @@ def test_a_server_that_went_away(tmp_path: Path) -> None:
         emulator.restart()
         assert client.send(endpoints.get_me()).email
         client.close()
+
+
+def test_a_project_that_is_missing(client: Face, emulator: EmulatorProcess) -> None:
+    emulator.admin.settings(project_required=True)
+    try:
+        with pytest.raises(
+            RescaleRefused, match=r"/projectId: .*Your projects: prA \(Terrain\), prB"
+        ) as caught:
+            client.run(conversations.create(job()))
+        assert caught.value.faults[0].path == "/projectId"
+        assert client.run(conversations.create({**job(), "projectId": "prB"})).project_id == "prB"
+    finally:
+        emulator.admin.settings(project_required=False)
+
+
+ASK = """
+from scale_airflow.rescale import RescaleClient, endpoints, load_credentials
+credentials = load_credentials()
+credentials.write_profile("key-of-the-job")
+with RescaleClient(credentials) as client:
+    print("I am", client.send(endpoints.get_me()).email)
+"""
+
+
+def test_the_same_code_inside_a_job(emulator: EmulatorProcess, tmp_path: Path) -> None:
+    client = face("sync", emulator.base_url, emulator.api_key)
+    script = upload(emulator, "ask.py", ASK.encode())
+    body = job(f"{sys.executable} ask.py")
+    body["jobanalyses"][0]["inputFiles"] = [{"id": script.id}]
+    draft: Job = client.run(conversations.create(body))
+    client.send(endpoints.submit_job(draft.id))
+    wait_for(lambda: newest(client, draft.id) == "Completed")
+    files = {row.name: row for row in client.all(endpoints.list_job_files(draft.id))}
+    assert any(
+        "I am demo@example.com" in line
+        for line in client.send(endpoints.get_file_lines(files["process_output.log"].id))
+    )
+    lines = client.send(endpoints.get_file_lines(files["key-of-the-job"].id))
+    assert [line.partition(" ")[0] for line in lines] == ["[default]\n", "apibaseurl", "apikey"]
+    (tmp_path / "apiconfig").write_text("".join(lines))
+    with RescaleClient(load_credentials("default", tmp_path / "apiconfig")) as of_the_job:
+        assert of_the_job.base_url == emulator.base_url
+        # The key of a job is good for as long as the job.
+        with pytest.raises(RescaleUnauthorized, match="has expired"):
+            of_the_job.send(endpoints.get_me())
+    client.close()
