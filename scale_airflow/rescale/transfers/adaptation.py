@@ -39,6 +39,12 @@ class Adaptation:
         self._since: float | None = None
         self._settled = float("-inf")
         self._hold_until = float("-inf")
+        self._best_each = 0.0
+
+    @property
+    def best_each(self) -> float:
+        """The best rate a connection that was measured yet, in bytes a second."""
+        return self._best_each
 
     @property
     def allowed(self) -> int:
@@ -59,6 +65,7 @@ class Adaptation:
                 return False
             rate = self._worth / (now - self._since)
             self._since, self._worth = now, 0
+            self._best_each = max(self._best_each, rate / self._allowed)
             return self._decide(rate, now)
 
     def throttled(self) -> bool:

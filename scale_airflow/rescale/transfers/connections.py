@@ -28,6 +28,7 @@ from scale_airflow.rescale.policy import Answer, Failure
 _LONGEST_ERROR = 64 * 1024
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 5
+_MOMENT = 0.5
 _STALE = 5.0
 """Seconds after which a server may have closed an idle connection: a body is not sent into such a one."""
 
@@ -121,8 +122,9 @@ class ByteAnswer:
         return int(told) if told.isascii() and told.isdigit() else None
 
     def fill(self, view: memoryview) -> int:
-        """Read the next bytes of the body into ``view`` and return how many: fewer at its end, 0 after it.
+        """Read the next bytes of the body into ``view`` and return how many: 0 only after its end.
 
+        It waits for as many as there is room for, but not much longer than a moment once there are some.
         What has come before a break is given first; the break is told by the next call.
 
         :raises Broken: if the connection breaks or stalls.
@@ -130,7 +132,8 @@ class ByteAnswer:
         if self._broken is not None:
             raise self._broken
         filled = 0
-        while filled < len(view):
+        until = time.monotonic() + _MOMENT
+        while filled < len(view) and (not filled or time.monotonic() < until):
             try:
                 with _network_errors():
                     count = self._answer.read_some(view[filled:])
@@ -250,6 +253,7 @@ class ByteConnection:
         self._network = network
         self._lines: dict[tuple[str, str, int], _Line] = {}
         self._aborted = threading.Event()
+        self._awaits_answer = False
 
     def get(self, url: str, headers: Mapping[str, str], authorization: str) -> ByteAnswer:
         """Ask for a resource and return the answer as soon as its headers are there.
@@ -299,19 +303,27 @@ class ByteConnection:
                         line.http.send(block)
                 except Broken:
                     return self._answer_in_spite(line)
+            self._awaits_answer = True
             return ByteAnswer(line)
         except BaseException:
             line.close()
             raise
+        finally:
+            self._awaits_answer = False
 
     def close(self) -> None:
         """Close all; nothing else may be under way."""
         for line in self._lines.values():
             line.close()
 
-    def abort(self) -> None:
-        """End what is under way, from another thread."""
+    def abort(self, *, at_once: bool = True) -> None:
+        """End what is under way, from another thread.
+
+        :param at_once: False lets an answer come to a body that was sent: it tells what came about.
+        """
         self._aborted.set()
+        if self._awaits_answer and not at_once:
+            return
         for line in list(self._lines.values()):
             line.abort()
 

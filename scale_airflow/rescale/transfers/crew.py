@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from scale_airflow.rescale.transfers.connections import ByteConnection
 from scale_airflow.rescale.transfers.schedule import Schedule, Stopped
+
+GRACE = 5.0
+"""Seconds for answers to what was sent already, so that it is known what has to be deleted."""
 
 
 def run_crew(
@@ -49,10 +53,12 @@ def run_crew(
         schedule.wait()
     finally:
         schedule.stop()
-        for connection in connections:
-            connection.abort()
-        for thread in begun:
-            thread.join()
+        for at_once in (False, True):
+            for connection in connections:
+                connection.abort(at_once=at_once)
+            until = time.monotonic() + GRACE
+            for thread in begun:
+                thread.join(None if at_once else max(0.0, until - time.monotonic()))
         for connection in connections:
             connection.close()
     if schedule.failure is not None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Protocol
 
 from scale_airflow.errors import RescaleError, RescaleThrottled
@@ -20,6 +21,12 @@ from scale_airflow.rescale.transfers.schedule import Schedule, Stopped
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _BUSY = (429, 503)
+_SLOW = 1.0
+"""Seconds after which a connection's speed is judged, the first time; then twice as many each time."""
+
+
+class _Slow(Exception):  # noqa: N818
+    """The connection is far slower than others."""
 
 
 class Changed(Exception):  # noqa: N818 - an event for the file's job, never seen by users
@@ -74,6 +81,7 @@ class Fetcher:
     ) -> None:
         self._credentials, self._policy, self._rates = credentials, policy, rates
         self._schedule = schedule
+        self._patience = _SLOW
         self.connection = ByteConnection(network)
 
     def fetch(self, target: Target) -> None:
@@ -85,11 +93,14 @@ class Fetcher:
         """
         call = get_file_contents(target.file_id)
         attempts = self._policy.attempts(call)
+        self._patience = _SLOW
         while target.position < target.end:
             before = target.position
             try:
                 self._take_turn(call)
                 pause = self._once(call, attempts, target)
+            except _Slow:
+                pause = None
             except Broken as broken:
                 if self._schedule.is_stopped:
                     raise Stopped from None
@@ -188,7 +199,11 @@ class Fetcher:
             self._schedule.arrived(0)
 
     def _read(self, answer: ByteAnswer, target: Target, count: int) -> None:
-        """Read ``count`` bytes, or as many as the target still wants."""
+        """Read ``count`` bytes, or as many as the target still wants.
+
+        A connection that is far slower than others are is left for a new one, but not again and again.
+        """
+        since, read = time.monotonic(), 0
         while count and (wanted := min(count, target.end - target.position)) > 0:
             got = answer.fill(target.view(wanted))
             if not got:
@@ -196,6 +211,13 @@ class Fetcher:
             target.stored(got)
             count -= got
             self._schedule.arrived(got)
+            read += got
+            taken = time.monotonic() - since
+            if taken >= self._patience and count:
+                if self._schedule.is_slow(read / taken):
+                    self._patience *= 2
+                    raise _Slow
+                since, read = time.monotonic(), 0
 
 
 def _strong(answer: ByteAnswer) -> str | None:

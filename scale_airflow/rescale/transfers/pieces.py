@@ -103,7 +103,7 @@ class Pieces:
             if self._alone or self._given_up or not self._active:
                 return None
             slow = max(self._active, key=lambda piece: piece.ahead)
-            if slow.ahead < 2 * max(self._smallest, BLOCK):
+            if slow.ahead < 2 * BLOCK:
                 return None
             middle = slow.position + max(slow.ahead // 2, BLOCK)
             piece = Piece(middle, middle, slow.end)

@@ -15,6 +15,9 @@ _MOST_OPEN = 8
 """Large files that are open at once: their ends overlap, so that no connection waits for the last piece."""
 
 
+_FAR_BEHIND = 0.1
+
+
 class Stopped(Exception):  # noqa: N818 - an event for the workers, never seen by users
     """Everything ends: something has failed, or the caller wants no more."""
 
@@ -94,6 +97,10 @@ class Schedule:
         """
         if self._stop.wait(seconds):
             raise Stopped
+
+    def is_slow(self, rate: float) -> bool:
+        """Return whether a connection of this rate (bytes a second) is far behind what one can do."""
+        return rate < _FAR_BEHIND * self._adaptation.best_each
 
     @property
     def is_stopped(self) -> bool:

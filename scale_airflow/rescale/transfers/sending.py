@@ -187,7 +187,8 @@ class _Upload:
 
 
 def _head(boundary: str, name: str) -> bytes:
-    quoted = name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+    # As Django, and with it Rescale, reads it: the %22 of RFC 7578 would stay in the name there.
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
     return (
         f"--{boundary}\r\n"
         f'Content-Disposition: form-data; name="file"; filename="{quoted}"\r\n'

@@ -101,13 +101,13 @@ class HeldSource:
     """Bytes in an open file that only we know: in memory, or unnamed on the disk."""
 
     def __init__(self, file: IO[bytes], name: str) -> None:
-        self._file, self.name = file, name
+        self.file, self.name = file, name
         self.size = file.seek(0, os.SEEK_END)
 
     def blocks(self) -> Iterator[memoryview]:
         """Give the bytes."""
-        self._file.seek(0)
-        while block := self._file.read(BLOCK):
+        self.file.seek(0)
+        while block := self.file.read(BLOCK):
             yield memoryview(block)
 
     def check(self) -> None:
@@ -115,18 +115,20 @@ class HeldSource:
 
     def close(self) -> None:
         """Give the room back."""
-        self._file.close()
+        self.file.close()
 
 
-def remote_name(text: str) -> str:
-    """Return the name of an input at Rescale, which is that of a file in the job's directory.
+def remote_name(text: str, *, travels: bool = True) -> str:
+    """Return the name of an input, which is that of a file in the job's directory.
 
+    :param travels: whether the name itself is sent: Rescale's server takes off what is before a backslash.
     :raises UnsafeName: if it is none.
     """
-    if text in ("", ".", "..") or "/" in text or not text.isprintable() or len(text.encode()) > 255:
+    wrong = text in ("", ".", "..") or "/" in text or not text.isprintable() or len(text.encode()) > 255
+    if wrong or (travels and "\\" in text):
         raise UnsafeName(
             f"{text!r} can't be the name of a job's input: it must be that of a file, without directories, "
-            "control characters, and at most 255 bytes long.",
+            f"{'backslashes, ' if travels else ''}control characters, and at most 255 bytes long.",
             name=text,
         )
     return text

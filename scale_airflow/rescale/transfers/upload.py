@@ -14,7 +14,7 @@ from types import TracebackType
 from scale_airflow.errors import RescaleError, RescaleNotFound, TransferError
 from scale_airflow.rescale.client import RescaleClient
 from scale_airflow.rescale.credentials import Credentials
-from scale_airflow.rescale.endpoints_files import delete_file
+from scale_airflow.rescale.endpoints_files import delete_file, list_files
 from scale_airflow.rescale.file_models import RemoteFile
 from scale_airflow.rescale.http_settings import USER_AGENT
 from scale_airflow.rescale.policy import RequestPolicy
@@ -128,7 +128,9 @@ class Uploader:
         :param volume_size: bytes of a volume at most; chosen by the file's size by default.
         :raises RescaleError: as those of :meth:`upload`; volumes that were sent are deleted.
         """
-        source = FileSource(Path(path), remote_name(name if name is not None else Path(path).name))
+        source = FileSource(
+            Path(path), remote_name(name if name is not None else Path(path).name, travels=False)
+        )
         return VolumesUpload(self, source, progress, volume_size).run(reuse=reuse)
 
     # -- for the uploads ------------------------------------------------------------------------------------
@@ -146,8 +148,11 @@ class Uploader:
         """Return a new worker's way to send."""
         return Sender(self._client, self._network, schedule)
 
-    def delete(self, files: Sequence[RemoteFile]) -> None:
-        """Delete what an upload that failed has left; without a word about what can't be reached."""
+    def delete(self, files: Sequence[RemoteFile], *, search: str | None = None) -> None:
+        """Delete what an upload that failed has left; without a word about what can't be reached.
+
+        :param search: the beginning of names that only this upload has given.
+        """
         # This must not take long when the server is away.
         policy = replace(self._client.policy, tries=2, longest_pause=10.0)
         with (
@@ -161,9 +166,13 @@ class Uploader:
                 user_agent=self._network.user_agent,
             ) as client,
         ):
-            for file in files:
+            found = {file.id for file in files}
+            if search is not None:
+                listed = client.pages(list_files(search=search))
+                found |= {file.id for file in listed if file.name.startswith(search) and not file.is_deleted}
+            for file_id in found:
                 with suppress(RescaleNotFound):
-                    client.send(delete_file(file.id))
+                    client.send(delete_file(file_id))
 
 
 class _Uploads:

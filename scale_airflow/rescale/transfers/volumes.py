@@ -25,7 +25,7 @@ from io import BytesIO
 from itertools import islice
 from os import cpu_count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from scale_airflow.errors import RescaleError, TransferError
 from scale_airflow.rescale.client import RescaleClient
@@ -120,6 +120,7 @@ class VolumesUpload:
         self._stem = _stem(source.name)
         self._token = secrets.token_hex(6)
         self._volumes: dict[int, _Sent] = {}
+        self._held: set[IO[bytes]] = set()
         self._script: RemoteFile | None = None
         self._sha512 = ""
 
@@ -134,8 +135,13 @@ class VolumesUpload:
             assert self._script is not None
         except BaseException:
             left = [volume.file for volume in self._volumes.values()]
-            self._uploader.delete([*left, *([self._script] if self._script else [])])
+            self._uploader.delete(
+                [*left, *([self._script] if self._script else [])], search=f"{self._stem}.{self._token}."
+            )
             raise
+        finally:
+            for held in self._held:
+                held.close()
         self._progress.whole()
         volumes = [self._volumes[number] for number in sorted(self._volumes)]
         return Volumes(
@@ -148,19 +154,24 @@ class VolumesUpload:
 
     def _cut(self) -> None:
         """Compress the file, hand out volume after volume, and at last the program."""
-        volume = _Volume(self._in_memory)
+        volume = self._new_volume()
         number = offset = 0
         for data, length in self._compressed():
             volume.add(data, length)
             if volume.size >= self._enough(number, offset + volume.length):
                 self._hand_out(number, offset, volume)
                 number, offset = number + 1, offset + volume.length
-                volume = _Volume(self._in_memory)
+                volume = self._new_volume()
         if volume.length or not number:
             self._hand_out(number, offset, volume)
         self._schedule.wait()
         if not self._schedule.is_stopped:
             self._schedule.add([_ScriptJob(self)])
+
+    def _new_volume(self) -> _Volume:
+        volume = _Volume(self._in_memory)
+        self._held.add(volume.file)
+        return volume
 
     def _compressed(self) -> Iterator[tuple[bytes, int]]:
         """Give the file's bytes in order, compressed by several threads, and how many each stands for."""
@@ -210,6 +221,7 @@ class VolumesUpload:
         file, sha512 = self._senders[worker].send(source, share)
         self._volumes[number] = _Sent(file, offset, length, source.size, sha512)
         source.close()
+        self._held.discard(source.file)
         self._room.release()
 
     def send_script(self, worker: int) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ class Served:
     ranges: list[str | None] = field(default_factory=list)
     connections: int = 0
     etag: str = '"one"'
+    handler: type[Handler] | None = None
     url: str = ""
 
     @property
@@ -103,10 +105,11 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving() -> Iterator[Served]:
+def serving(encrypted: ssl.SSLContext | None = None) -> Iterator[Served]:
     """Give a server on a free port."""
     served = Served()
     handler = type("Handler", (Handler,), {"served": served})
+    served.handler = handler
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
@@ -116,7 +119,9 @@ def serving() -> Iterator[Served]:
             """A client that goes away is no error here."""
 
     with Server(("127.0.0.1", 0), handler) as server:
-        served.url = f"http://127.0.0.1:{server.server_address[1]}"
+        served.url = f"{'https' if encrypted else 'http'}://127.0.0.1:{server.server_address[1]}"
+        if encrypted:
+            server.socket = encrypted.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:

@@ -81,7 +81,7 @@ def test_who_is_idle_takes_over_the_second_half_of_the_slowest() -> None:
 
 
 def test_little_is_not_worth_another_request() -> None:
-    pieces = Pieces(MIB)
+    pieces = Pieces(2 * BLOCK - 1)
     assert pieces.take_over() is None
     assert pieces.take(1) is not None
     assert pieces.take_over() is None
