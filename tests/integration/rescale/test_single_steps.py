@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import asyncssh
+import psutil
 import pytest
 from airflow.sdk.exceptions import (
     AirflowException,
@@ -19,7 +23,7 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
-from scale_airflow.errors import InvalidRequest, NotFound, RescaleRefused
+from scale_airflow.errors import InvalidRequest, NotFound, RescaleError, RescaleRefused
 from scale_airflow.hooks.rescale import RescaleHook
 from scale_airflow.hooks.rescale_cluster import RescaleClusterHook
 from scale_airflow.operators.rescale_cluster import (
@@ -42,6 +46,8 @@ from scale_airflow.rescale.emulator.process import EmulatorProcess
 from scale_airflow.rescale.waits import Goal, Rhythm, wait_for
 from scale_airflow.sensors.rescale import RescaleJobSensor, RescaleStorageDeviceSensor
 from scale_airflow.triggers import settling
+from scale_airflow.triggers.rescale_command import RescaleCommandTrigger
+from scale_airflow.triggers.rescale_waits import RescaleWaitTrigger
 
 QUICK: dict[str, Any] = {"polling_interval": 0.05}
 BOTH = pytest.mark.parametrize("deferrable", [False, True], ids=["here", "deferred"])
@@ -325,7 +331,7 @@ def test_a_cluster_with_a_key_that_is_not_taken_is_stopped(
     emulator: EmulatorProcess, keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = len(emulator.admin.jobs())
-    connection = json.loads(__import__("os").environ["AIRFLOW_CONN_RESCALE_DEFAULT"])
+    connection = json.loads(os.environ["AIRFLOW_CONN_RESCALE_DEFAULT"])
     connection["extra"] = {"ssh_key_file": str(keys / "missing")}
     monkeypatch.setenv("AIRFLOW_CONN_RESCALE_DEFAULT", json.dumps(connection))
     with pytest.raises(Exception, match="can't be read"):
@@ -345,3 +351,72 @@ def test_the_stop_finds_what_the_start_did_not_live_to_tell(emulator: EmulatorPr
     found = run(cluster("dead"), context("dead", store=store))
     run(RescaleStopClusterOperator(task_id="stop", start_task_id="dead", **QUICK))
     assert not emulator.admin.job(found["job_id"])["cluster_up"]
+
+
+def until(condition: Callable[[], bool], patience: float = 20) -> None:
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_killed_task_ends_its_command_and_the_cluster_stays(
+    emulator: EmulatorProcess, tmp_path: Path
+) -> None:
+    found = run(cluster("killed"))
+    up = tmp_path / "pid"
+    command = RescaleClusterCommandOperator(
+        task_id="long", cluster=found, command=f"echo $$ > {up}.new; mv {up}.new {up}; sleep 600"
+    )
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run, command)
+        until(up.exists)
+        command.on_kill()
+        with pytest.raises(RescaleError, match="was killed there"):
+            running.result(30)
+    until(lambda: not psutil.pid_exists(int(up.read_text())))
+    assert emulator.admin.job(found["job_id"])["cluster_up"]
+    run(RescaleStopClusterOperator(task_id="stop", start_task_id="killed", **QUICK))
+
+
+async def test_a_deferred_task_that_is_taken_away_ends_its_command(tmp_path: Path) -> None:
+    found = await asyncio.to_thread(run, cluster("taken"))
+    up = tmp_path / "pid"
+    trigger = RescaleCommandTrigger(
+        found["job_id"], "name", f"echo $$ > {up}.new; mv {up}.new {up}; sleep 600", {}, found["host_key"]
+    )
+    waiting = asyncio.ensure_future(anext(trigger.run()))
+    await asyncio.to_thread(until, up.exists)
+    await trigger.on_kill()
+    event: Any = (await waiting).payload
+    assert "was killed there" in event["error"]
+    stop = RescaleStopClusterOperator(task_id="stop", start_task_id="taken", **QUICK)
+    await asyncio.to_thread(run, stop)
+
+
+async def test_a_deferred_start_that_is_taken_away_stops_its_cluster(emulator: EmulatorProcess) -> None:
+    job_id = await asyncio.to_thread(started, "sleep 600")
+    for stops in (False, True):
+        trigger = RescaleWaitTrigger(Goal.CLUSTER_GONE.value, job_id, stop_job_on_kill=stops)
+        await trigger.on_kill()
+        if not stops:
+            assert emulator.admin.job(job_id)["statuses"][-1]["status"] == "Executing"
+    await asyncio.to_thread(until, lambda: not emulator.admin.job(job_id)["cluster_up"])
+
+
+def test_nothing_of_a_command_outlives_its_cluster(tmp_path: Path) -> None:
+    found = run(cluster("outlived"))
+    up = tmp_path / "pid"
+    command = f"echo $$ > {up}.new; mv {up}.new {up}; sleep 600"
+    trigger = RescaleCommandTrigger(found["job_id"], "name", command, {})
+
+    async def begin() -> None:
+        waiting = asyncio.ensure_future(anext(trigger.run()))
+        await asyncio.to_thread(until, up.exists)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    asyncio.run(begin())
+    assert psutil.pid_exists(int(up.read_text()))
+    run(RescaleStopClusterOperator(task_id="stop", start_task_id="outlived", **QUICK))
+    until(lambda: not psutil.pid_exists(int(up.read_text())))
