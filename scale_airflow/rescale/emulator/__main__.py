@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
+    # What is no HTTP is answered 400; that is nobody's business but the client's.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     # Imported now: whoever asks for help, or mistypes an option, need not wait for a web server.
     from scale_airflow.rescale.emulator.journal import RootInUseError
     from scale_airflow.rescale.emulator.serving import serve

@@ -242,6 +242,12 @@ PROJECTS: tuple[dict[str, str], ...] = tuple(
     )
 )
 
+
+def is_project(project_id: object) -> bool:
+    """Tell whether there is a project with this id."""
+    return any(one["id"] == project_id for one in PROJECTS)
+
+
 REGIONS: tuple[dict[str, str], ...] = (
     {"id": "pCTMk", "name": "us-east-1"},
     {"id": "OLjea", "name": "ap-northeast-2"},

@@ -51,7 +51,7 @@ class JobRules:
             "projectId": self._project(fields),
             "paramFile": fields.object("paramFile", self._file),
             "caseFile": fields.object("caseFile", self._file),
-            "jobvariables": fields.as_is("jobvariables", list, []),
+            "jobvariables": fields.objects("jobvariables", _variable),
             "resourceFilters": fields.as_is("resourceFilters", list, None) or _resource_filters(),
             "archiveFilters": fields.as_is("archiveFilters", list, []),
             "isTemplateDryRun": fields.flag("isTemplateDryRun", False),
@@ -77,7 +77,7 @@ class JobRules:
         if project is None:
             if self.project_required:
                 fields.fault("projectId", REQUIRED)
-        elif project not in {one["id"] for one in catalog.PROJECTS}:
+        elif not catalog.is_project(project):
             fields.fault("projectId", f'Invalid pk "{project}" - object does not exist.')
         return project if isinstance(project, str) else None
 
@@ -143,6 +143,14 @@ class JobRules:
         if record.size > LARGEST_PARAM_FILE:
             raise StudyError("The parameter file is too large.")
         return self.blobs.path(record.blob).read_text("utf-8")
+
+
+def _variable(fields: Fields) -> dict[str, Any]:
+    fields.text("name")
+    fields.text("variableType", "Param")
+    fields.text("valueGeneratorType", "")
+    fields.as_is("valueGeneratorSettings", dict, {})
+    return fields.whole()
 
 
 def _software(fields: Fields) -> dict[str, Any]:

@@ -307,7 +307,7 @@ async def assign_project(exchange: Exchange) -> Answer:
         raise not_found()
     record = job_of(exchange)
     project = (await exchange.fields()).get("projectId")
-    if project not in {one["id"] for one in catalog.PROJECTS}:
+    if not catalog.is_project(project):
         raise invalid({"projectId": [f'Invalid pk "{project}" - object does not exist.']})
     exchange.state.change_job(record.id, document={**record.document, "projectId": project})
     return json_answer({"jobId": record.id, "projectId": project})

@@ -39,6 +39,10 @@ class Fields:
         """Return what was sent, None for nothing."""
         return self._document.get(name)
 
+    def whole(self) -> dict[str, Any]:
+        """Return the object as it was sent."""
+        return dict(self._document)
+
     def fault(self, name: str, message: Any) -> None:
         """Add a fault of a field: a text, or the nested faults of an object or list."""
         if isinstance(message, str):
