@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
 from scale_airflow.errors import InvalidRequest
 
 T = TypeVar("T")
-Reads = Literal["json", "text", "bytes", "nothing"]
+Reads = Literal["json", "bytes", "nothing"]
 
 
 class Scope(enum.Enum):
@@ -46,7 +46,7 @@ class Call(Generic[T]):
     """One request to Rescale and the way to read its answer.
 
     :param path: below ``/api/v2/``, percent-encoded, with the trailing slash where there is one.
-    :param parse: makes the result of the answer's JSON (or text, or bytes, or None).
+    :param parse: makes the result of the answer's JSON (or bytes, or None).
     :param query: parameters of the URL; those that are None are left out.
     :param body: sent as JSON unless None.
     :param job_id: the job this is about, for errors.
@@ -101,11 +101,6 @@ def quote_part(part: object, what: str = "id") -> str:
     if text.strip() in ("", ".", "..") or not text.isprintable():
         raise InvalidRequest(f"{part!r} is no {what} of anything at Rescale.")
     return quote(text, safe="")
-
-
-def with_query(call: Call[T], **query: Any) -> Call[T]:
-    """Return a call with further parameters."""
-    return replace(call, query={**call.query, **query})
 
 
 # Yields calls (given back: their results) or pauses; errors of a call are raised where it was yielded.

@@ -15,6 +15,7 @@ from scale_airflow.rescale.costs import (
     Estimate,
     check_cost,
     job_estimate,
+    price_of,
     wants_cheapest,
     with_cheapest,
 )
@@ -30,7 +31,7 @@ from scale_airflow.rescale.endpoints import (
     update_job,
 )
 from scale_airflow.rescale.job_templates import body_of, merged
-from scale_airflow.rescale.models import Analysis, Job
+from scale_airflow.rescale.models import Analysis, CoreType, Job
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,11 @@ def priced(body: Mapping[str, Any], max_cost: Decimal | float | str | None = Non
     :raises RescaleCostRefused: if it could cost more, or its cost can't be told; with the figure.
     :raises RescaleRefused: if no hardware fits.
     """
-    core_types = yield list_core_types()
-    prices = yield list_prices()
+    core_types: list[CoreType] = yield list_core_types()
+    economy = body.get("isLowPriority") is True
+    # The list of prices is looked at only for hardware that does not tell its own.
+    silent = any(price_of(core_type, economy=economy) is None for core_type in core_types)
+    prices = (yield list_prices()) if silent else []
     chosen = dict(body)
     if wants_cheapest(body):
         analyses: list[Analysis] = yield list_analyses()

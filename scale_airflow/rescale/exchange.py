@@ -95,7 +95,7 @@ def request_of(call: Call[Any], base_url: str) -> Request:
     :raises InvalidRequest: if its body is not JSON.
     """
     query = urlencode([(name, value) for name, value in call.query.items() if value is not None], doseq=True)
-    headers = {"Accept": "*/*" if call.reads in ("bytes", "text") else "application/json", **call.headers}
+    headers = {"Accept": "*/*" if call.reads == "bytes" else "application/json", **call.headers}
     if call.reads == "bytes":
         headers["Accept-Encoding"] = "identity"
     body = None
@@ -159,8 +159,6 @@ def _read(call: Call[Any], answer: Answer) -> Any:
         return None
     if call.reads == "bytes":
         return answer.body
-    if call.reads == "text":
-        return answer.body.decode("utf-8", "replace")
     if not answer.body.strip():
         # 204, or the empty answer of an endpoint that has nothing to say.
         return None if call.method != "GET" else _Garbage("the answer is empty")

@@ -113,6 +113,18 @@ def test_a_date_to_retry_after_counts_from_the_servers_clock(client: Face, serve
     assert client.send(endpoints.get_me())
 
 
+def test_requests_wait_for_their_bucket(server: Server) -> None:
+    server.on("GET users/me/", answer(ME))
+    rates = RateBuckets({Scope.USER: 60_000})
+    while rates.reserve(Scope.USER) < 0.1:
+        pass
+    client = face("sync", server.url, KEY, rates=rates)
+    began = time.monotonic()
+    client.send(endpoints.get_me())
+    assert time.monotonic() - began >= 0.1
+    client.close()
+
+
 def test_a_scope_is_closed_also_by_who_gives_up(server: Server) -> None:
     rates = RateBuckets({})
     client = face("sync", server.url, KEY, rates=rates)

@@ -165,7 +165,14 @@ def test_what_a_job_costs(client: Face, catalog: Server) -> None:
     assert found.body == body()
     with pytest.raises(RescaleCostRefused, match=r"could cost 1\.20"):
         client.run(conversations.priced(body(), max_cost=1))
-    assert not any("analyses" in request for request in catalog.requests())
+    assert {request.partition("?")[0] for request in catalog.requests()} == {"GET coretypes/"}
+
+
+def test_the_price_list_is_asked_where_hardware_does_not_tell(client: Face, catalog: Server) -> None:
+    catalog.on("GET coretypes/", page({"code": "granite", "cores": [4]}))
+    row = {"coreType": "granite", "planType": "instant", "os": "linux", "isActive": True}
+    catalog.on("GET billing/computeprices/", answer([{**row, "value": {"amount": "0.2"}}]))
+    assert str(client.run(conversations.priced(body())).estimate.total) == "2.40"
 
 
 def test_the_cheapest_that_the_analysis_can_run_on(client: Face, catalog: Server) -> None:

@@ -96,10 +96,11 @@ def test_where_the_price_list_counts() -> None:
         (body(coreType="gold"), "'gold', which Rescale does not offer"),
         (body(coresPerSlot="many"), "how many cores"),
         (body(slots=-1), "how many cores"),
+        (body(coreType="silent"), "no price for 'silent'"),
     ],
 )
 def test_a_cost_that_can_not_be_told_is_refused(job: dict[str, Any], reason: str) -> None:
-    found = job_estimate(job, ALL)
+    found = job_estimate(job, [*ALL, core_type("silent", [4], None)])
     assert found.total is None
     with pytest.raises(RescaleCostRefused, match=reason) as caught:
         check_cost(found, 1_000_000)
@@ -127,6 +128,7 @@ def test_the_cheapest_that_fits() -> None:
     assert cheapest(ALL, cores=2, economy=True).cost_per_hour == Decimal("0.10")
     assert cheapest(ALL, cores=2, memory_mb=9000).core_type.code == "emerald_max"
     assert cheapest(ALL, cores=9).cores == 16
+    assert cheapest([core_type("any", [], "1")], cores=5).cores == 5
     assert cheapest(ALL, cores=2, allowed=["emerald_max"]).core_type.code == "emerald_max"
 
 
