@@ -17,12 +17,14 @@ GRACE = 5.0
 def run_crew(
     schedule: Schedule,
     connections: Sequence[ByteConnection],
+    tick: Callable[[], None],
     foreman: Callable[[], None] | None = None,
 ) -> None:
     """Let one worker a connection do what the schedule has for it, until all is done.
 
+    :param tick: called now and then in this thread.
     :param foreman: adds work to the schedule meanwhile, in this thread; ends when there is no more to add.
-    :raises BaseException: the first that a worker or the foreman raises, when all have ended.
+    :raises BaseException: the first that a worker, the foreman or ``tick`` raises, when all have ended.
     """
 
     def work(number: int) -> None:
@@ -50,7 +52,7 @@ def run_crew(
             pass
         finally:
             schedule.complete()
-        schedule.wait()
+        schedule.wait(tick)
     finally:
         schedule.stop()
         for at_once in (False, True):

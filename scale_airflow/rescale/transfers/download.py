@@ -199,7 +199,7 @@ class _Download:
         self._schedule.add(self._jobs)
         self._fetchers += [self._downloader.fetcher(self._schedule) for _ in range(self._workers())]
         try:
-            run_crew(self._schedule, [fetcher.connection for fetcher in self._fetchers])
+            run_crew(self._schedule, [fetcher.connection for fetcher in self._fetchers], self._meter.tick)
         finally:
             for job in self._jobs:
                 job.close()

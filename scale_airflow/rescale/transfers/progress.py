@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 INTERVAL = 0.1
 """Seconds between two reports, except for the first and those of files that are whole."""
+IDLE = 1.0
+"""Seconds after which the last report comes again when nothing moves: a listener may want to end it all."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,10 @@ class Progress:
 
 
 Listener = Callable[[Progress], None]
-"""Called from threads of the transfer, never by two at once; what it raises ends the transfer."""
+"""Called from threads of the transfer, never by two at once; what it raises ends the transfer.
+
+It is called now and then also while nothing moves.
+"""
 
 
 class Meter:
@@ -52,10 +57,13 @@ class Meter:
         self._files_done = 0
         self._began = time.monotonic()
         self._told = float("-inf")
+        self._latest: FileMeter | None = None
 
     def file(self, name: str, size: int) -> FileMeter:
         """Return the meter of one of the files."""
-        return FileMeter(self, name, size)
+        made = FileMeter(self, name, size)
+        self._latest = self._latest or made
+        return made
 
     def count(self, file: FileMeter, count: int, *, whole: bool = False) -> None:
         """Count bytes of a file, and whether it is whole with them."""
@@ -66,19 +74,31 @@ class Meter:
             now = time.monotonic()
             if self._listener is None or (now - self._told < INTERVAL and not whole):
                 return
-            self._told = now
-            self._listener(
-                Progress(
-                    file.name,
-                    file.done,
-                    file.size,
-                    self._total_done,
-                    self._total,
-                    self._files_done,
-                    self._files,
-                    now - self._began,
-                )
+            self._tell(file, now)
+
+    def tick(self) -> None:
+        """Say again how far it is, if that was long ago."""
+        with self._lock:
+            now = time.monotonic()
+            if self._latest is not None and now - self._told >= IDLE:
+                self._tell(self._latest, now)
+
+    def _tell(self, file: FileMeter, now: float) -> None:
+        if self._listener is None:
+            return
+        self._told, self._latest = now, file
+        self._listener(
+            Progress(
+                file.name,
+                file.done,
+                file.size,
+                self._total_done,
+                self._total,
+                self._files_done,
+                self._files,
+                now - self._began,
             )
+        )
 
 
 class FileMeter:

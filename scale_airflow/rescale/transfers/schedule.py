@@ -155,11 +155,18 @@ class Schedule:
         with self._changed:
             return self._resting > 0 and not self._waiting
 
-    def wait(self) -> None:
-        """Wait until all jobs are done or one has failed."""
+    def wait(self, tick: Callable[[], None]) -> None:
+        """Wait until all jobs are done or one has failed.
+
+        :param tick: called now and then; what it raises passes.
+        """
+        while not self._wait_a_moment():
+            tick()
+
+    def _wait_a_moment(self) -> bool:
         with self._changed:
-            while self._unfinished and not self._stop.is_set():
-                self._changed.wait(0.5)  # now and then, signals reach the main thread
+            # Not longer: now and then, signals reach the main thread.
+            return self._changed.wait_for(lambda: not self._unfinished or self._stop.is_set(), 0.5)
 
     def _find(self, worker: int) -> Callable[[], None] | None:
         connections = self._adaptation.allowed

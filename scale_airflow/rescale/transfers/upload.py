@@ -197,7 +197,7 @@ class _Uploads:
         count = min(self._uploader.connections, len(self._sources))
         self._senders += [self._uploader.sender(self._schedule) for _ in range(count)]
         try:
-            run_crew(self._schedule, [sender.connection for sender in self._senders])
+            run_crew(self._schedule, [sender.connection for sender in self._senders], self._meter.tick)
         except BaseException:
             self._uploader.delete(self._sent)
             raise

@@ -131,7 +131,8 @@ class VolumesUpload:
             return found
         self._senders += [self._uploader.sender(self._schedule) for _ in range(self._uploader.connections)]
         try:
-            run_crew(self._schedule, [sender.connection for sender in self._senders], self._cut)
+            connections = [sender.connection for sender in self._senders]
+            run_crew(self._schedule, connections, self._meter.tick, self._cut)
             assert self._script is not None
         except BaseException:
             left = [volume.file for volume in self._volumes.values()]
@@ -164,7 +165,7 @@ class VolumesUpload:
                 volume = self._new_volume()
         if volume.length or not number:
             self._hand_out(number, offset, volume)
-        self._schedule.wait()
+        self._schedule.wait(self._meter.tick)
         if not self._schedule.is_stopped:
             self._schedule.add([_ScriptJob(self)])
 
@@ -211,6 +212,7 @@ class VolumesUpload:
         while not self._room.acquire(timeout=0.2):
             if self._schedule.is_stopped:
                 raise Stopped
+            self._meter.tick()
         name = f"{self._stem}.{self._token}.v{number:04d}"
         source = HeldSource(volume.file, name)
         self._schedule.add([_VolumeJob(self, number, offset, volume.length, source)])

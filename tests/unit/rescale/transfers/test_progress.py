@@ -42,6 +42,21 @@ def test_a_part_counts_for_what_it_stands_for() -> None:
     assert file.done == 100
 
 
+def test_what_does_not_move_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Progress] = []
+    meter = Meter(told.append, 1, 10)
+    meter.tick()
+    assert told == []
+    file = meter.file("slow", 10)
+    meter.tick()
+    file.add(3)
+    meter.tick()
+    assert [each.done for each in told] == [0, 3]
+    monkeypatch.setattr(module, "IDLE", 0.0)
+    meter.tick()
+    assert [each.done for each in told] == [0, 3, 3]
+
+
 def test_two_files_of_one_name_are_two() -> None:
     told: list[Progress] = []
     meter = Meter(told.append, 2, 2)
