@@ -1,20 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Uploads: a multipart form whose file goes to the disk while it arrives, hashed on the way."""
+"""Multipart forms, read as they come: a file goes to the disk and through the hashes on its way."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from email.message import Message
 from email.parser import BytesHeaderParser
 
-from aiohttp import web
-
-from scale_airflow.rescale.emulator.blobs import Blob, BlobWriter
-from scale_airflow.rescale.emulator.exchange import Emulator, Exchange
+from scale_airflow.rescale.emulator.blobs import Blob, Blobs, BlobWriter
 from scale_airflow.rescale.emulator.refusals import invalid, refused
-from scale_airflow.rescale.emulator.sending import connection_of, cut
 
 LARGEST_HEADER = 2**14
 LARGEST_FIELD = 2**16
@@ -31,49 +27,49 @@ class Form:
     fields: dict[str, str] = field(default_factory=dict)
 
 
-async def receive_form(exchange: Exchange) -> Form:
-    """Receive an upload; its field ``file`` becomes a blob.
+def boundary_of(content_type: str) -> bytes:
+    """Return the boundary that a Content-Type names.
 
-    :raises RefusedError: 411 without Content-Length, 415 for another content type, 400 for a form that is
-        none, has no ``file``, or more than one.
-    :raises OSError: the disk is full; nothing is left of the file then.
+    :raises RefusedError: 415 for no form, 400 without a boundary.
     """
-    request = exchange.request
-    if request.headers.get("Content-Length") is None:
-        raise refused("Length Required: Transfer-Encoding: chunked is not supported.", 411)
-    if request.content_type != "multipart/form-data":
-        raise refused(f'Unsupported media type "{request.content_type}" in request.', 415)
-    boundary = Message()
-    boundary["Content-Type"] = request.headers["Content-Type"]
-    name = boundary.get_param("boundary")
+    header = Message()
+    header["Content-Type"] = content_type
+    if header.get_content_type() != "multipart/form-data":
+        raise refused(f'Unsupported media type "{header.get_content_type()}" in request.', 415)
+    name = header.get_param("boundary")
     if not isinstance(name, str) or not 0 < len(name) <= 200:
         raise refused("Multipart form parse error - Invalid boundary in multipart: None")
+    return name.encode("utf-8", "replace")
+
+
+async def read_form(more: Callable[[], Awaitable[bytes]], boundary: bytes, blobs: Blobs) -> Form:
+    """Read a form to its end; its field ``file`` becomes a blob.
+
+    :param more: returns the next bytes, none at the end.
+    :raises RefusedError: 400 for a form that is broken, has no ``file``, or more than one.
+    :raises OSError: the disk is full. In no case is anything left of the file then.
+    """
     form = Form()
     try:
-        await _Parts(exchange.emulator, request, exchange, name.encode("utf-8", "replace")).read(form)
+        await _Parts(more, boundary, blobs).read(form)
+        if form.blob is None:
+            raise invalid({"file": ["No file was submitted."]})
+        if not form.file_name:
+            raise invalid({"file": ["No filename could be determined."]})
     except BaseException:
         if form.blob is not None:
-            await asyncio.to_thread(exchange.emulator.blobs.remove, form.blob.name)
+            blobs.remove(form.blob.name)
         raise
-    if form.blob is None:
-        raise invalid({"file": ["No file was submitted."]})
-    if not form.file_name:
-        await asyncio.to_thread(exchange.emulator.blobs.remove, form.blob.name)
-        raise invalid({"file": ["No filename could be determined."]})
     return form
 
 
 class _Parts:
-    def __init__(
-        self, emulator: Emulator, request: web.BaseRequest, exchange: Exchange, boundary: bytes
-    ) -> None:
-        self._emulator = emulator
-        self._request = request
-        self._fault = exchange.fault
+    def __init__(self, more: Callable[[], Awaitable[bytes]], boundary: bytes, blobs: Blobs) -> None:
+        self._source = more
+        self._blobs = blobs
         self._delimiter = b"\r\n--" + boundary
         # As if the delimiter's line break stood before the first one, too.
         self._data = b"\r\n"
-        self._received = 0
 
     async def read(self, form: Form) -> None:
         async for _ in self._until(self._delimiter):
@@ -97,17 +93,9 @@ class _Parts:
             self._data = b""
 
     async def _more(self) -> bool:
-        piece = await self._request.content.readany()
-        if not piece:
-            return False
-        self._received += len(piece)
-        self._emulator.counters.bytes_received += len(piece)
-        fault = self._fault
-        if fault is not None and fault.kind == "cut_upload" and self._received >= fault.after_bytes:
-            cut(self._request)
-        await self._emulator.shaping.received(connection_of(self._request), len(piece))
+        piece = await self._source()
         self._data = self._data + piece if self._data else piece
-        return True
+        return bool(piece)
 
     async def _need_more(self) -> None:
         if not await self._more():
@@ -154,7 +142,7 @@ class _Parts:
         return value.decode("utf-8", "replace")
 
     async def _file(self) -> Blob:
-        with self._emulator.blobs.writer() as writer:
+        with self._blobs.writer() as writer:
             pending: asyncio.Task[None] | None = None
             pieces: list[bytes] = []
             count = 0

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import io
 import re
 from collections.abc import Iterable
@@ -14,11 +13,12 @@ from urllib.parse import quote
 
 from scale_airflow.rescale.emulator.answers import Answer, FileSlice, empty_answer, json_answer
 from scale_airflow.rescale.emulator.exchange import Exchange
-from scale_airflow.rescale.emulator.multipart import receive_form
+from scale_airflow.rescale.emulator.multipart import boundary_of, read_form
 from scale_airflow.rescale.emulator.paging import page_of
 from scale_airflow.rescale.emulator.records import INPUT_FILE, FileRecord
 from scale_airflow.rescale.emulator.refusals import RefusedError, invalid, not_found, refused
 from scale_airflow.rescale.emulator.routing import Endpoint
+from scale_airflow.rescale.emulator.sending import connection_of, cut
 from scale_airflow.rescale.emulator.views import file_document
 
 TYPE_IDS = (1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12)
@@ -34,13 +34,11 @@ _ORDERINGS = {
 
 
 async def upload(exchange: Exchange) -> Answer:
-    """Answer row 33: take an upload."""
-    try:
-        form = await receive_form(exchange)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise refused("No space left on the emulator's disk.", 507) from error
-        raise
+    """Answer row 33: take an upload; its length must be known before."""
+    if exchange.request.headers.get("Content-Length") is None:
+        raise refused("Length Required: Transfer-Encoding: chunked is not supported.", 411)
+    boundary = boundary_of(exchange.request.headers.get("Content-Type", ""))
+    form = await read_form(_Arriving(exchange).more, boundary, exchange.emulator.blobs)
     blob, name = form.blob, _base_name(form.file_name or "")
     assert blob is not None
     record = FileRecord(
@@ -58,6 +56,25 @@ async def upload(exchange: Exchange) -> Answer:
     )
     exchange.state.put(record)
     return json_answer(file_document(record, exchange.origin), 201)
+
+
+class _Arriving:
+    """The body of an upload: shaped, counted, and cut where a fault says so."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._received = 0
+
+    async def more(self) -> bytes:
+        """Return the next bytes; none at the end."""
+        emulator, request, fault = self._exchange.emulator, self._exchange.request, self._exchange.fault
+        piece = await request.content.readany()
+        self._received += len(piece)
+        emulator.counters.bytes_received += len(piece)
+        if fault is not None and fault.kind == "cut_upload" and self._received >= fault.after_bytes:
+            cut(request)
+        await emulator.shaping.received(connection_of(request), len(piece))
+        return piece
 
 
 def _base_name(name: str) -> str:

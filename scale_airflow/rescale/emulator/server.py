@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 from typing import Any
@@ -31,6 +32,7 @@ HOST = "127.0.0.1"
 # Small enough that the kernel's buffers do not blur the speed of a shaped connection.
 SOCKET_BUFFER = 2**18
 READ_SIZE = 2**18
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 HALF_A_DOCUMENT = '{"count": 3, "next": null, "resul'
 
 log = logging.getLogger(__name__)
@@ -121,15 +123,21 @@ class Service:
             return json_answer(error.body, error.status, error.headers)
         except (ConnectionError, asyncio.CancelledError):
             raise
-        except Exception:
-            log.exception("%s %s failed", request.method, request.path)
-            return json_answer({"detail": "The emulator has a defect; its log says more."}, 500)
+        except Exception as error:
+            return _failure(request, error)
 
     def _count(self, request: web.BaseRequest) -> Match:
         match = self._router.match(request.method, request.path)
         self._emulator.counters.by_scope[match.endpoint.scope] += 1
         self._emulator.counters.by_endpoint[f"{request.method} {match.endpoint.template}"] += 1
         return match
+
+
+def _failure(request: web.BaseRequest, error: Exception) -> Answer:
+    if isinstance(error, OSError) and error.errno in FULL:
+        return json_answer({"detail": "No space left on the emulator's disk."}, 507)
+    log.error("%s %s failed", request.method, request.path, exc_info=error)
+    return json_answer({"detail": "The emulator has a defect; its log says more."}, 500)
 
 
 def _replaced(fault: Fault) -> Answer | None:

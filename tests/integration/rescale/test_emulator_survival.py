@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -146,6 +147,23 @@ def test_an_upload_that_the_kill_cut_leaves_nothing(emulator: EmulatorProcess) -
     emulator.start()
     assert list((emulator.root / "blobs").iterdir()) == []
     assert call(emulator, "GET", "/files/").json()["count"] == 0
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(emulator: EmulatorProcess) -> None:
+    small = {"file": ("small", b"x" * 1000)}
+    resource.prlimit(emulator.pid, resource.RLIMIT_FSIZE, (2_000_000, resource.RLIM_INFINITY))
+    with pytest.raises(requests.HTTPError, match="507"):
+        call(emulator, "POST", "/files/contents/", files={"file": ("big", bytes(5_000_000))})
+    assert list((emulator.root / "blobs").iterdir()) == []
+    call(emulator, "POST", "/files/contents/", files=small)
+    resource.prlimit(emulator.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+    with pytest.raises(requests.HTTPError, match="507"):
+        call(emulator, "POST", "/jobs/", json=job("true"))
+    resource.prlimit(emulator.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    call(emulator, "POST", "/jobs/", json=job("true"))
+    emulator.restart()
+    assert call(emulator, "GET", "/jobs/").json()["count"] == 1
+    assert call(emulator, "GET", "/files/").json()["count"] == 1
 
 
 def test_every_answer_holds(emulator: EmulatorProcess) -> None:
