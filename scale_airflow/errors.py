@@ -73,6 +73,13 @@ class ScaleError(Exception):
     """Base of all errors that this package raises on purpose; its text is fit for users."""
 
 
+def listed(faults: Sequence[Fault]) -> str:
+    """Return faults, the first 20 of them, as one text."""
+    shown = "; ".join(f"{fault.path or '/'}: {fault.message.rstrip('.')}" for fault in faults[:20])
+    more = f" (and {len(faults) - 20} more)" if len(faults) > 20 else ""
+    return f"{shown}{more}."
+
+
 class InvalidDocument(ScaleError):
     """A document breaks its specification; ``faults`` lists every fault, in document order."""
 
@@ -82,9 +89,7 @@ class InvalidDocument(ScaleError):
         super().__init__(kind, self.faults)
 
     def __str__(self) -> str:
-        shown = "; ".join(f"{fault.path or '/'}: {fault.message}" for fault in self.faults[:20])
-        more = f" (and {len(self.faults) - 20} more)" if len(self.faults) > 20 else ""
-        return f"Invalid {self.kind}: {shown}{more}"
+        return f"Invalid {self.kind}: {listed(self.faults)}"
 
 
 class InvalidRequest(ScaleError):

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from scale_airflow.definitions.documents import load_json, nested
 from scale_airflow.definitions.faults import Faults, describe, nearest, pointer, quote
-from scale_airflow.errors import Fault, InvalidDocument, InvalidRequest
+from scale_airflow.errors import Fault, InvalidDocument, InvalidRequest, listed
 from scale_airflow.services.lookup import MAX_ID
 
 _SMALL = 64 * 1024
@@ -34,8 +34,7 @@ async def read_json(request: Request) -> Any:
             return load_json(body)
         return await run_in_threadpool(load_json, body)
     except InvalidDocument as error:
-        told = "; ".join(f"{fault.path or '/'}: {fault.message}" for fault in error.faults[:_MOST_TOLD])
-        raise InvalidRequest(f"The body can't be read: {told}", error.faults) from None
+        raise InvalidRequest(f"The body can't be read: {listed(error.faults)}", error.faults) from None
 
 
 JsonBody = Annotated[Any, Depends(read_json)]

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import HTMLResponse
 
 from scale_airflow.api_plugin.auth import authenticate
+from scale_airflow.api_plugin.links import links_of
 from scale_airflow.api_plugin.openapi import openapi, operations
 from scale_airflow.api_plugin.replies import Reply
 
@@ -64,7 +65,8 @@ def openapi_document(request: Request) -> Reply:
 def page(request: Request) -> HTMLResponse:
     """Answer the document as a page to read."""
     headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
-    return HTMLResponse(_page(_asked_for(request)), headers=headers)
+    address = f"{links_of(request).root}/openapi.json"
+    return HTMLResponse(_page(_asked_for(request), address), headers=headers)
 
 
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}
@@ -73,7 +75,7 @@ summary b{display:inline-block;min-width:4.5rem}td,th{padding:.1rem 1rem .1rem 0
 vertical-align:top}details>div{margin:0 0 1rem 4.5rem}h2{margin:2rem 0 0}pre{white-space:pre-wrap}"""
 
 
-def _page(document: dict[str, Any]) -> str:
+def _page(document: dict[str, Any], address: str) -> str:
     by_tag: dict[str, list[str]] = {}
     for method, path, operation in operations(document):
         by_tag.setdefault(operation.get("tags", ["Other"])[0], []).append(_operation(method, path, operation))
@@ -87,7 +89,7 @@ def _page(document: dict[str, Any]) -> str:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Scale REST API</title>'
         f"<style>{_STYLE}</style><h1>{html.escape(info['title'])} {html.escape(info['version'])}</h1>"
         f"<pre>{html.escape(info['description'])}</pre>"
-        f'<p>For programs: <a href="openapi.json">openapi.json</a>.</p>{sections}</html>'
+        f'<p>For programs: <a href="{html.escape(address)}">openapi.json</a>.</p>{sections}</html>'
     )
 
 

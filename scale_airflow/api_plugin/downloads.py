@@ -12,6 +12,7 @@ from urllib.parse import quote
 from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 
+from scale_airflow.api_plugin.replies import refusal
 from scale_airflow.services.file_content import FileContent
 
 _BLOCK = 256 * 1024
@@ -42,8 +43,8 @@ def download(request: Request, content: FileContent) -> Response:
         span = wanted_range(wanted, size)
     except UnsatisfiableRange:
         file.close()
-        headers["Content-Range"] = f"bytes */{size}"
-        return Response(status_code=416, headers=headers)
+        told = {"Content-Range": f"bytes */{size}", "Accept-Ranges": "bytes", "ETag": etag}
+        return refusal(416, f"The range lies outside of the file, which has {size} bytes.", headers=told)
     except BaseException:
         file.close()
         raise

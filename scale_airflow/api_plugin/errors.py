@@ -25,6 +25,7 @@ from scale_airflow.errors import (
     NotFound,
     ScaleError,
     Unauthenticated,
+    listed,
 )
 
 log = logging.getLogger(__name__)
@@ -122,12 +123,12 @@ def _wrong_parameters(request: Request, error: Exception) -> Reply:
         place, *names = [str(part) for part in each["loc"]]
         missing_thing = missing_thing or place == "path"
         message = str(each["msg"]).removeprefix("Value error, ")
-        faults.append({"path": names[0] if names else place, "message": message})
+        faults.append(Fault(names[0] if names else place, message))
     if missing_thing:  # what can't be an identifier names nothing
         return refusal(404, f"There is nothing at {request.url.path}.")
-    faults += [fault.as_dict() for fault in _noted(request)]
-    told = "; ".join(f"{fault['path']}: {fault['message']}" for fault in faults[:20])
-    return refusal(400, f"The request has wrong parameters: {told}", faults)
+    faults += _noted(request)
+    told = f"The request has wrong parameters: {listed(faults)}"
+    return refusal(400, told, [fault.as_dict() for fault in faults])
 
 
 def _database_error(request: Request, error: Exception) -> Reply:

@@ -19,6 +19,9 @@ MAX_BODY = 32 * 1024 * 1024
 MAX_PARAMETERS = 1000
 """Query parameters of a request, repeated ones counted each."""
 
+_STARTS = ("/", "/api", "/api/", "/docs/")
+"""Where somebody may look who knows no address yet: the page of the documentation is there."""
+
 _STATUS = {InvalidRequest: 400, BodyTooLargeError: 413, BodyEncodingError: 415}
 
 
@@ -99,7 +102,9 @@ def _with_slash(scope: Scope) -> Scope:
     root: str = scope.get("root_path", "")
     path = _under(root, scope["path"])
     inside = path.removeprefix(root)
-    if not path.endswith("/") and (inside + "/").startswith("/api/"):
+    if inside in _STARTS:
+        path = f"{root}/docs"
+    elif not path.endswith("/") and (inside + "/").startswith("/api/"):
         path += "/"
     return scope if path == scope["path"] else {**scope, "path": path, "raw_path": quote(path).encode()}
 

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lists: their common query parameters, and their answer ``{"count", "next", "previous", "results"}``.
 
-An endpoint takes ``window: WindowDep``, gives it to the service that looks the page up (see
-:mod:`scale_airflow.services.listing`) and answers with :func:`page_of`.
+An endpoint takes ``window: Annotated[Window, ordered_by(FIELDS)]``, gives it to the service that looks the
+page up (see :mod:`scale_airflow.services.listing`) and answers with :func:`page_of`.
 
 What only reads parameters is ``async``: FastAPI would give each plain function to a thread of its own.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
+# Annotations are not postponed here: FastAPI reads those that name what is local.
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
@@ -19,35 +19,14 @@ from scale_airflow.api_plugin.errors import note
 from scale_airflow.api_plugin.links import links_of
 from scale_airflow.api_plugin.parameters import Moment, Page, PageSize
 from scale_airflow.api_plugin.replies import Reply
-from scale_airflow.services.listing import Found, Window, range_faults
+from scale_airflow.errors import Fault
+from scale_airflow.services.listing import Found, Window, order_faults, range_faults
 
 T = TypeVar("T")
 
 _DURATION_TOO = "An ISO-8601 datetime with its zone, or an ISO-8601 duration, which means now minus it."
 
-
-async def window(
-    request: Request,
-    page: Annotated[Page, Query(description="The page of the results to return, from 1 on.")] = 1,
-    page_size: Annotated[PageSize, Query(description="Results on a page, 1 to 1000.")] = 100,
-    started: Annotated[Moment, Query(description=f"The start of the time range. {_DURATION_TOO}")] = None,
-    ended: Annotated[Moment, Query(description=f"The end of the time range. {_DURATION_TOO}")] = None,
-    order: Annotated[
-        list[str],
-        Query(
-            description="Field of the answer to order by; repeat it for several, a leading `-` reverses, "
-            "`__` stands before a nested field (`job_type__name`)."
-        ),
-    ] = [],  # noqa: B006 - FastAPI copies it
-) -> Window:
-    """Read the parameters that all lists have."""
-    return _with_range(request, Window(page, page_size, started, ended, tuple(filter(None, order))))
-
-
-def _with_range(request: Request, wanted: Window) -> Window:
-    """Take note of a range that ends before it starts; the list's service refuses it."""
-    note(request, range_faults(wanted))
-    return wanted
+Rule = Callable[[Window], list[Fault]]
 
 
 async def pages(
@@ -58,20 +37,62 @@ async def pages(
     return Window(page, page_size)
 
 
-async def pages_of_time(
-    request: Request,
-    page: Annotated[Page, Query(description="The page of the results to return, from 1 on.")] = 1,
-    page_size: Annotated[PageSize, Query(description="Results on a page, 1 to 1000.")] = 100,
-    started: Annotated[Moment, Query(description=f"The start of the time range. {_DURATION_TOO}")] = None,
-    ended: Annotated[Moment, Query(description=f"The end of the time range. {_DURATION_TOO}")] = None,
-) -> Window:
-    """Read the parameters of a list that has pages and a time range, but an order of its own."""
-    return _with_range(request, Window(page, page_size, started, ended))
-
-
-WindowDep = Annotated[Window, Depends(window)]
 PagesDep = Annotated[Window, Depends(pages)]
-PagesOfTimeDep = Annotated[Window, Depends(pages_of_time)]
+
+
+def in_time(rule: Rule = range_faults) -> Any:
+    """Return the dependency of a list that has pages and a time range, but an order of its own.
+
+    What is wrong with the range is noted; the list's service refuses it.
+
+    :param rule: returns what is wrong with a range.
+    """
+
+    # A dependency of its own: it is asked also where the page is wrong.
+    async def time_range(
+        request: Request,
+        started: Annotated[Moment, Query(description=f"The start of the time range. {_DURATION_TOO}")] = None,
+        ended: Annotated[Moment, Query(description=f"The end of the time range. {_DURATION_TOO}")] = None,
+    ) -> Window:
+        wanted = Window(started=started, ended=ended)
+        note(request, rule(wanted))
+        return wanted
+
+    async def window(page: PagesDep, time: Annotated[Window, Depends(time_range)]) -> Window:
+        return replace(page, started=time.started, ended=time.ended)
+
+    return Depends(window)
+
+
+def ordered_by(fields: Collection[str], rule: Rule = range_faults) -> Any:
+    """Return the dependency that reads the parameters which most lists have.
+
+    What is wrong with the range and the order is noted; the list's service refuses it.
+
+    :param fields: the names of what the list may be ordered by.
+    :param rule: as for :func:`in_time`.
+    """
+
+    async def in_order(
+        request: Request,
+        order: Annotated[
+            list[str],
+            Query(
+                description="Field of the answer to order by; repeat it for several, a leading `-` reverses, "
+                "`__` stands before a nested field (`job_type__name`)."
+            ),
+        ] = [],  # noqa: B006 - FastAPI copies it
+    ) -> tuple[str, ...]:
+        wanted = Window(order=tuple(filter(None, order)))
+        note(request, order_faults(wanted, fields))
+        return wanted.order
+
+    async def window(
+        wanted: Annotated[Window, in_time(rule)], order: Annotated[tuple[str, ...], Depends(in_order)]
+    ) -> Window:
+        return replace(wanted, order=order)
+
+    return Depends(window)
 
 
 def page_of(request: Request, wanted: Window, found: Found[T], view: Callable[[T], Any]) -> Reply:

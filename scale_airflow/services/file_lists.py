@@ -52,6 +52,8 @@ _FILE = (
 )
 _SOURCE = (*_FILE, "is_parsed", "parsed")
 SOURCE_FIELDS = order_fields(*_SOURCE, workspace=("id", "name"))
+UPDATE_FIELDS = ("update__action", "update__when")
+"""What lists of updates may be ordered by besides what the file has."""
 PRODUCT_FIELDS = order_fields(
     *_FILE,
     "is_operational",
@@ -286,7 +288,7 @@ def _updates(
         part = select(ScaleFile.id.label("file_id"), literal(action).label("action"), moment.label("when"))
         parts.append(within(applied(part.where(moment.is_not(None))), moment, window))
     updates = union_all(*parts).subquery()
-    fields = {**file_fields, "update__action": updates.c.action, "update__when": updates.c.when}
+    fields = {**file_fields, **{f"update__{name}": updates.c[name] for name in ("action", "when")}}
     names = order_of(window, fields, ("update__when",))
     count = session.scalar(select(func.count()).select_from(updates)) or 0
     offset = page_offset(window, count)

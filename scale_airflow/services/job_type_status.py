@@ -26,13 +26,22 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session, defer, lazyload
 
-from scale_airflow.services.listing import Found, Window, fetch, order_fields, page_offset
-from scale_airflow.services.time_ranges import lately
+from scale_airflow.services.listing import (
+    Found,
+    Window,
+    fetch,
+    order_faults,
+    order_fields,
+    page_offset,
+    refuse,
+)
+from scale_airflow.services.time_ranges import lately, lately_faults
 from scale_airflow.store.models import JOB_STATUSES, ErrorModel, Job, JobType, utcnow
 
 # Only what is FAILED has an error's category: a job that was queued again keeps none.
 _NOT_FAILED = tuple(status for status in JOB_STATUSES if status != "FAILED")
 _NO_CATEGORY = cast(null(), Text)
+STATUS_FIELDS = order_fields("id", "name", "version")
 _BRIEF = (
     defer(JobType.interface),
     defer(JobType.error_mapping),
@@ -114,17 +123,17 @@ def list_status(session: Session, window: Window) -> Found[TypeStatus]:
     :param window: its range is by default the last three hours; RUNNING jobs count whatever the range is.
     :raises InvalidRequest: if the range ends before it starts.
     """
-    started = lately(window)
+    refuse([*lately_faults(window), *order_faults(window, STATUS_FIELDS)])
     every: Select[tuple[JobType]] = select(JobType)
     found = fetch(
         session,
         every,
         window,
-        fields=order_fields("id", "name", "version"),
+        fields=STATUS_FIELDS,
         default=("name", "version"),
         options=_BRIEF,
     )
-    counts = _counts(session, [each.id for each in found.items], started, window.ended)
+    counts = _counts(session, [each.id for each in found.items], lately(window), window.ended)
     return Found(found.count, [TypeStatus(each, counts.get(each.id, [])) for each in found.items])
 
 

@@ -8,7 +8,7 @@ the statement; ordering by a field of theirs joins them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -92,6 +92,31 @@ def range_faults(window: Window) -> list[Fault]:
     return [Fault("started", "The time range must start before it ends.")]
 
 
+def order_faults(window: Window, fields: Collection[str]) -> list[Fault]:
+    """Return what is wrong with the window's order, if anything is.
+
+    :param fields: the names of what may be ordered by.
+    """
+    faults = []
+    for name in window.order[: MAX_ORDER + 1]:
+        bare = name.removeprefix("-")
+        if bare not in fields:
+            near = nearest(bare, fields)
+            hint = f" Did you mean {quote(near)}?" if near else ""
+            known = ", ".join(sorted(fields))
+            message = f"There is no field {quote(bare)} to order by.{hint} The fields are: {known}."
+            faults.append(Fault("order", message))
+    if len(window.order) > MAX_ORDER:
+        faults.append(Fault("order", f"At most {MAX_ORDER} fields can be ordered by."))
+    return faults
+
+
+def refuse(faults: Sequence[Fault]) -> None:
+    """Raise :class:`InvalidRequest` with what is wrong with a request, if anything is."""
+    if faults:
+        raise InvalidRequest(" ".join(fault.message for fault in faults[:_MOST_TOLD]), faults)
+
+
 def among(column: InstrumentedAttribute[Any], ids: Iterable[int]) -> ColumnElement[bool]:
     """Return the condition that an id is one of these: one parameter, however many they are."""
     kind = ARRAY(BigInteger)
@@ -157,21 +182,8 @@ def order_of(window: Window, fields: Mapping[str, OrderField], default: Sequence
     :raises InvalidRequest: naming the fields that exist, if one does not; also if the window's range ends
         before it starts.
     """
-    order = window.order or tuple(default)
-    faults = range_faults(window)
-    for name in order[: MAX_ORDER + 1]:
-        bare = name.removeprefix("-")
-        if bare not in fields:
-            near = nearest(bare, fields)
-            hint = f" Did you mean {quote(near)}?" if near else ""
-            known = ", ".join(sorted(fields))
-            message = f"There is no field {quote(bare)} to order by.{hint} The fields are: {known}."
-            faults.append(Fault("order", message))
-    if len(order) > MAX_ORDER:
-        faults.append(Fault("order", f"At most {MAX_ORDER} fields can be ordered by."))
-    if faults:
-        raise InvalidRequest(" ".join(fault.message for fault in faults[:_MOST_TOLD]), faults)
-    return tuple(dict.fromkeys(order))
+    refuse([*range_faults(window), *order_faults(window, fields)])
+    return tuple(dict.fromkeys(window.order or default))
 
 
 def in_order(statement: Select[Any], names: Sequence[str], fields: Mapping[str, OrderField]) -> Select[Any]:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, defer, lazyload, load_only, selectinload
 from scale_airflow.definitions.faults import nearest, quote
 from scale_airflow.definitions.metrics import JOB_TYPES, METRICS_TYPES, MetricsColumn, MetricsType
 from scale_airflow.errors import Fault, InvalidRequest, NotFound
-from scale_airflow.services.listing import Found, Window, among, one_page, range_faults
+from scale_airflow.services.listing import Found, Window, among, one_page, range_faults, refuse
 from scale_airflow.services.metrics import SOURCES
 from scale_airflow.services.work_lists import JOB_TYPE_FIELDS, job_type_brief_form
 from scale_airflow.store.models import Job, JobType, Strike
@@ -100,7 +100,8 @@ def plot_data(session: Session, kind: MetricsType, wanted: PlotFilter, window: W
 
     :raises InvalidRequest: for an unknown column or group, a page past the end, or too many values.
     """
-    page = one_page(_columns(kind, wanted, window), window)
+    refuse([*range_faults(window), *filter_faults(kind, wanted)])
+    page = one_page(_columns(kind, wanted), window)
     names = [column.name for column in page.items]
     days = _days(kind, window)
     _require_few(session, days, wanted, len(names))
@@ -118,8 +119,9 @@ def plot_data(session: Session, kind: MetricsType, wanted: PlotFilter, window: W
     return Found(page.count, found)
 
 
-def _columns(kind: MetricsType, wanted: PlotFilter, window: Window) -> list[MetricsColumn]:
-    faults = range_faults(window)
+def filter_faults(kind: MetricsType, wanted: PlotFilter) -> list[Fault]:
+    """Return which columns and groups there are none of among the metrics of a type."""
+    faults = []
     for parameter, given, known in (
         ("column", wanted.columns, [column.name for column in kind.columns]),
         ("group", wanted.groups, [group.name for group in kind.groups]),
@@ -133,9 +135,10 @@ def _columns(kind: MetricsType, wanted: PlotFilter, window: Window) -> list[Metr
                     f"The metrics {kind.name} have no {parameter} {quote(name)}.{hint} They have: {listed}."
                 )
                 faults.append(Fault(parameter, message))
-    if faults:
-        detail = faults[0].message if len(faults) == 1 else f"{len(faults)} parameters are wrong."
-        raise InvalidRequest(detail, faults)
+    return faults
+
+
+def _columns(kind: MetricsType, wanted: PlotFilter) -> list[MetricsColumn]:
     if not wanted.columns and not wanted.groups:
         return list(kind.columns)
     return [each for each in kind.columns if each.name in wanted.columns or each.group in wanted.groups]

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from scale_airflow.errors import Fault, InvalidRequest
-from scale_airflow.services.listing import Window
+from scale_airflow.errors import Fault
+from scale_airflow.services.listing import Window, refuse
 from scale_airflow.store.base import utcnow
 
 DEFAULT_DAYS = 7
@@ -19,11 +19,16 @@ def lately(window: Window) -> datetime:
 
     :raises InvalidRequest: if it ends before it starts.
     """
+    refuse(lately_faults(window))
+    return window.started or utcnow() - LATELY
+
+
+def lately_faults(window: Window) -> list[Fault]:
+    """Return what is wrong with a range that starts three hours ago by default, if anything is."""
     started = window.started or utcnow() - LATELY
-    if window.ended is not None and window.ended <= started:
-        message = "The time range must start before it ends; by default it starts three hours ago."
-        raise InvalidRequest(message, [Fault("ended", message)])
-    return started
+    if window.ended is None or window.ended > started:
+        return []
+    return [Fault("ended", "The time range must start before it ends; by default it starts three hours ago.")]
 
 
 def month_at_most(window: Window) -> tuple[datetime, datetime]:
@@ -31,18 +36,26 @@ def month_at_most(window: Window) -> tuple[datetime, datetime]:
 
     :raises InvalidRequest: if it ends before it starts, or is longer than 31 days.
     """
-    now = utcnow()
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    ended = window.ended or now
-    started = window.started or midnight - timedelta(days=DEFAULT_DAYS)
+    refuse(month_faults(window))
+    return _month(window)
+
+
+def month_faults(window: Window) -> list[Fault]:
+    """Return what is wrong with a range of 31 days at most, if anything is."""
+    started, ended = _month(window)
     if started >= ended:
         given = "started" if window.started is not None else "ended"
         message = (
             "The time range must start before it ends; by default it starts at midnight seven days ago and "
             "ends now."
         )
-        raise InvalidRequest(message, [Fault(given, message)])
+        return [Fault(given, message)]
     if ended - started > LONGEST:
-        message = "The time range must be 31 days at most."
-        raise InvalidRequest(message, [Fault("started", message)])
-    return started, ended
+        return [Fault("started", "The time range must be 31 days at most.")]
+    return []
+
+
+def _month(window: Window) -> tuple[datetime, datetime]:
+    now = utcnow()
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    return window.started or midnight - timedelta(days=DEFAULT_DAYS), window.ended or now

@@ -20,8 +20,8 @@ from scale_airflow.store.models import (
     Workspace,
 )
 
-_ERROR = order_fields("id", "name", "title", "description", "category", "created", "last_modified")
-_WORKSPACE = order_fields(
+ERROR_FIELDS = order_fields("id", "name", "title", "description", "category", "created", "last_modified")
+WORKSPACE_FIELDS = order_fields(
     "id",
     "name",
     "title",
@@ -34,7 +34,7 @@ _WORKSPACE = order_fields(
     "archived",
     "last_modified",
 )
-_JOB_TYPE = order_fields(
+JOB_TYPE_ROW_FIELDS = order_fields(
     "id",
     "name",
     "version",
@@ -66,7 +66,7 @@ _JOB_TYPE = order_fields(
     "paused",
     "last_modified",
 )
-_RECIPE_TYPE = order_fields(
+RECIPE_TYPE_FIELDS = order_fields(
     "id",
     "name",
     "version",
@@ -79,13 +79,13 @@ _RECIPE_TYPE = order_fields(
     "archived",
     trigger_rule=("id",),
 )
-_REVISION = order_fields("id", "revision_num", "dag_id", "created")
+REVISION_FIELDS = order_fields("id", "revision_num", "dag_id", "created")
 
 
 def list_errors(session: Session, window: Window) -> Found[ErrorModel]:
     """Return a page of all errors; the window's range is that of ``last_modified``."""
     statement = within(select(ErrorModel), ErrorModel.last_modified, window)
-    return fetch(session, statement, window, fields=_ERROR, default=("last_modified",))
+    return fetch(session, statement, window, fields=ERROR_FIELDS, default=("last_modified",))
 
 
 def list_workspaces(session: Session, window: Window, *, names: Sequence[str] = ()) -> Found[Workspace]:
@@ -93,7 +93,7 @@ def list_workspaces(session: Session, window: Window, *, names: Sequence[str] = 
     statement = within(select(Workspace), Workspace.last_modified, window)
     if names:
         statement = statement.where(Workspace.name.in_(names))
-    return fetch(session, statement, window, fields=_WORKSPACE, default=("name",))
+    return fetch(session, statement, window, fields=WORKSPACE_FIELDS, default=("name",))
 
 
 def list_job_types(
@@ -111,7 +111,9 @@ def list_job_types(
         defer(JobType.configuration),
         lazyload(JobType.trigger_rule),
     ]
-    return fetch(session, statement, window, fields=_JOB_TYPE, default=("name", "version"), options=options)
+    return fetch(
+        session, statement, window, fields=JOB_TYPE_ROW_FIELDS, default=("name", "version"), options=options
+    )
 
 
 def list_recipe_types(session: Session, window: Window) -> Found[RecipeType]:
@@ -119,7 +121,7 @@ def list_recipe_types(session: Session, window: Window) -> Found[RecipeType]:
     statement = within(select(RecipeType), RecipeType.last_modified, window)
     options = [lazyload(RecipeType.trigger_rule)]
     return fetch(
-        session, statement, window, fields=_RECIPE_TYPE, default=("name", "version"), options=options
+        session, statement, window, fields=RECIPE_TYPE_FIELDS, default=("name", "version"), options=options
     )
 
 
@@ -131,7 +133,7 @@ def list_job_type_revisions(session: Session, job_type_id: int, window: Window) 
     job_type = get_job_type(session, job_type_id)
     every = select(JobTypeRevision).where(JobTypeRevision.job_type_id == job_type.id)
     statement = within(every, JobTypeRevision.created, window)
-    return fetch(session, statement, window, fields=_REVISION, default=("-revision_num",))
+    return fetch(session, statement, window, fields=REVISION_FIELDS, default=("-revision_num",))
 
 
 def list_recipe_type_revisions(
@@ -144,4 +146,4 @@ def list_recipe_type_revisions(
     recipe_type = get_recipe_type(session, recipe_type_id)
     every = select(RecipeTypeRevision).where(RecipeTypeRevision.recipe_type_id == recipe_type.id)
     statement = within(every, RecipeTypeRevision.created, window)
-    return fetch(session, statement, window, fields=_REVISION, default=("-revision_num",))
+    return fetch(session, statement, window, fields=REVISION_FIELDS, default=("-revision_num",))

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from scale_airflow.api_plugin.auth import Caller, requires
 from scale_airflow.api_plugin.bodies import Field, JsonBody, check_fields
-from scale_airflow.api_plugin.parameters import Identifier
+from scale_airflow.api_plugin.parameters import Identifier, OneOf
 from scale_airflow.api_plugin.replies import Reply
 from scale_airflow.api_plugin.routers.job_types import may_use_privileged
 from scale_airflow.api_plugin.schemas import WARNED, body_of
@@ -22,7 +22,7 @@ from scale_airflow.api_plugin.views.warnings import warnings
 from scale_airflow.definitions.configuration_export import ConfigurationExport
 from scale_airflow.definitions.documents import load_json, schema
 from scale_airflow.definitions.faults import quote
-from scale_airflow.errors import Fault, InvalidDocument, InvalidRequest
+from scale_airflow.errors import Fault, InvalidDocument, InvalidRequest, listed
 from scale_airflow.services import audit, transfer
 from scale_airflow.store.base import utcnow
 from scale_airflow.store.session import transaction
@@ -77,7 +77,8 @@ T = TypeVar("T")
 
 def exported(
     include: Annotated[
-        list[str], Query(description="Part to include: recipe_types, job_types or errors; repeatable.")
+        list[Annotated[str | None, OneOf(*transfer.PARTS)]],
+        Query(description="Part to include: recipe_types, job_types or errors; repeatable."),
     ] = [],  # noqa: B006 - FastAPI copies it
     recipe_type_id: Annotated[Ids, Query(description="Only this recipe type; repeatable.")] = [],  # noqa: B006
     recipe_type_name: Annotated[
@@ -132,7 +133,7 @@ def download_configuration(document: ExportedDep) -> Response:
 )
 def import_configuration(caller: ImporterDep, body: JsonBody) -> Reply:
     """Create or change everything in an export document, all of it or nothing."""
-    document = check_fields(body, _FIELDS)["import"]
+    document = _import_of(body)
     return _inside_import(lambda: _import(document, caller))
 
 
@@ -144,7 +145,7 @@ def import_configuration(caller: ImporterDep, body: JsonBody) -> Reply:
 )
 def validate_import(caller: ImporterDep, body: JsonBody) -> Reply:
     """Check an export document as an import would, without saving anything."""
-    document = check_fields(body, _FIELDS)["import"]
+    document = _import_of(body)
 
     def check() -> Reply:
         with transaction() as session:
@@ -152,6 +153,20 @@ def validate_import(caller: ImporterDep, body: JsonBody) -> Reply:
         return Reply(warnings(found))
 
     return _inside_import(check)
+
+
+def _import_of(body: Any) -> Any:
+    """Return the document in a body.
+
+    :raises InvalidRequest: with every fault; also for the document itself, as an export downloads it.
+    """
+    if isinstance(body, dict) and "import" not in body and {*transfer.PARTS} & body.keys():
+        message = (
+            'This is an export document itself: send it as the value of "import", as in {"import": {…}}, or '
+            "as a file to /configuration/upload/."
+        )
+        raise InvalidRequest(message, [Fault("", message)])
+    return check_fields(body, _FIELDS)["import"]
 
 
 async def uploaded(request: Request) -> Any:
@@ -176,8 +191,7 @@ async def uploaded(request: Request) -> Any:
     try:
         return await run_in_threadpool(load_json, content)
     except InvalidDocument as error:
-        told = "; ".join(f"{fault.path or '/'}: {fault.message}" for fault in error.faults[:20])
-        raise InvalidRequest(f"The file can't be read: {told}", error.faults) from None
+        raise InvalidRequest(f"The file can't be read: {listed(error.faults)}", error.faults) from None
 
 
 @router.post("/configuration/upload/", summary="Import upload", responses=WARNED, openapi_extra=_FILE)

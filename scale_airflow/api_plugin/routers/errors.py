@@ -10,12 +10,13 @@ from fastapi import APIRouter, Depends, Request
 from scale_airflow.api_plugin.auth import Caller, requires
 from scale_airflow.api_plugin.bodies import JsonBody
 from scale_airflow.api_plugin.links import LinksDep
-from scale_airflow.api_plugin.listing import WindowDep, page_of
+from scale_airflow.api_plugin.listing import ordered_by, page_of
 from scale_airflow.api_plugin.parameters import PathId
 from scale_airflow.api_plugin.replies import Reply, created
 from scale_airflow.api_plugin.schemas import documented_by
 from scale_airflow.api_plugin.views import types
 from scale_airflow.services import audit, errors, type_lists
+from scale_airflow.services.listing import Window
 from scale_airflow.store.session import transaction
 
 router = APIRouter(tags=["Errors"])
@@ -33,7 +34,7 @@ _EXAMPLE = {
 
 
 @router.get("/errors/", summary="Error list", dependencies=READ)
-def list_errors(request: Request, window: WindowDep) -> Reply:
+def list_errors(request: Request, window: Annotated[Window, ordered_by(type_lists.ERROR_FIELDS)]) -> Reply:
     """Return all errors, in the order of `last_modified` unless another is asked for."""
     with transaction() as session:
         return page_of(request, window, type_lists.list_errors(session, window), types.error)

@@ -9,13 +9,15 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from scale_airflow.api_plugin.auth import requires
 from scale_airflow.api_plugin.links import LinksDep
-from scale_airflow.api_plugin.listing import PagesOfTimeDep, WindowDep, page_of
+from scale_airflow.api_plugin.listing import in_time, ordered_by, page_of
 from scale_airflow.api_plugin.parameters import Flag, OneOf, PathId
 from scale_airflow.api_plugin.replies import Reply
 from scale_airflow.api_plugin.views.ingests import ingest, ingest_details
 from scale_airflow.api_plugin.views.metrics import ingest_status
 from scale_airflow.services import file_lists
 from scale_airflow.services.ingest_status import list_ingest_status
+from scale_airflow.services.listing import Window
+from scale_airflow.services.time_ranges import month_faults
 from scale_airflow.store.models import INGEST_STATUSES
 from scale_airflow.store.session import transaction
 
@@ -26,7 +28,7 @@ router = APIRouter(tags=["Ingests"], dependencies=[Depends(requires("GET", "Scal
 def list_ingests(
     request: Request,
     links: LinksDep,
-    window: WindowDep,
+    window: Annotated[Window, ordered_by(file_lists.INGEST_FIELDS)],
     status: Annotated[
         str | None, OneOf(*INGEST_STATUSES), Query(description="Only ingests with this status.")
     ] = None,
@@ -40,7 +42,7 @@ def list_ingests(
 @router.get("/ingests/status/", summary="Ingest status")
 def list_status(
     request: Request,
-    window: PagesOfTimeDep,
+    window: Annotated[Window, in_time(month_faults)],
     use_ingest_time: Annotated[
         Flag,
         Query(

@@ -12,11 +12,12 @@ from starlette.responses import StreamingResponse
 from scale_airflow.api_plugin.auth import requires
 from scale_airflow.api_plugin.filters import JobTypesDep
 from scale_airflow.api_plugin.links import LinksDep
-from scale_airflow.api_plugin.listing import WindowDep, page_of
+from scale_airflow.api_plugin.listing import ordered_by, page_of
 from scale_airflow.api_plugin.parameters import Identifier, Lines, Moment, OneOf, PathId
 from scale_airflow.api_plugin.replies import Reply
 from scale_airflow.api_plugin.views import work
 from scale_airflow.services import work_details, work_lists
+from scale_airflow.services.listing import Window
 from scale_airflow.services.log_parts import LogPart
 from scale_airflow.store.models import EXECUTION_STATUSES
 from scale_airflow.store.session import transaction
@@ -46,7 +47,7 @@ router = APIRouter(tags=["Job executions"], dependencies=[Depends(requires("GET"
 @router.get("/job-executions/", summary="Job execution list")
 def list_executions(
     request: Request,
-    window: WindowDep,
+    window: Annotated[Window, ordered_by(work_lists.EXECUTION_FIELDS)],
     job_types: JobTypesDep,
     status: Annotated[
         str | None, OneOf(*EXECUTION_STATUSES), Query(description="Only executions with this status.")

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from scale_airflow.api_plugin.auth import Caller, requires
 from scale_airflow.api_plugin.bodies import JsonBody
 from scale_airflow.api_plugin.links import LinksDep
-from scale_airflow.api_plugin.listing import PagesDep, WindowDep, page_of
+from scale_airflow.api_plugin.listing import PagesDep, ordered_by, page_of
 from scale_airflow.api_plugin.parameters import PathId
 from scale_airflow.api_plugin.replies import Reply, created
 from scale_airflow.api_plugin.schemas import WARNED, documented_by
@@ -19,6 +19,8 @@ from scale_airflow.api_plugin.views import types
 from scale_airflow.api_plugin.views.types import JsonObject
 from scale_airflow.api_plugin.views.warnings import warnings
 from scale_airflow.services import audit, job_type_status, job_types, type_lists
+from scale_airflow.services.listing import Window
+from scale_airflow.services.time_ranges import lately_faults
 from scale_airflow.store.models import JobType
 from scale_airflow.store.session import transaction
 
@@ -85,7 +87,7 @@ def details(session: Session, job_type: JobType) -> JsonObject:
 @router.get("/job-types/", summary="Job type list", dependencies=READ)
 def list_job_types(
     request: Request,
-    window: WindowDep,
+    window: Annotated[Window, ordered_by(type_lists.JOB_TYPE_ROW_FIELDS)],
     name: Annotated[list[str], Query(description="Only job types with this name; repeatable.")] = [],  # noqa: B006 - FastAPI copies it
     category: Annotated[list[str], Query(description="Only job types of this category; repeatable.")] = [],  # noqa: B006
 ) -> Reply:
@@ -124,7 +126,9 @@ def validate_job_type(caller: CreatorDep, body: JsonBody) -> Reply:
 
 
 @router.get("/job-types/status/", summary="Job types status", dependencies=READ)
-def list_status(request: Request, window: WindowDep) -> Reply:
+def list_status(
+    request: Request, window: Annotated[Window, ordered_by(job_type_status.STATUS_FIELDS, lately_faults)]
+) -> Reply:
     """Return all job types with counts of their jobs by status.
 
     Jobs count that came into their status in the range (by default the last three hours), and all that run.
@@ -175,7 +179,9 @@ def edit_job_type(caller: EditorDep, job_type_id: PathId, body: JsonBody) -> Rep
 
 
 @router.get("/job-types/{job_type_id}/revisions/", summary="Job type revisions", dependencies=READ)
-def list_revisions(request: Request, job_type_id: PathId, window: WindowDep) -> Reply:
+def list_revisions(
+    request: Request, job_type_id: PathId, window: Annotated[Window, ordered_by(type_lists.REVISION_FIELDS)]
+) -> Reply:
     """Return the revisions of a job type, the latest first, each with its interface and its DAG."""
     with transaction() as session:
         found = type_lists.list_job_type_revisions(session, job_type_id, window)

@@ -12,11 +12,12 @@ from scale_airflow.api_plugin.bodies import Field, JsonBody, check_fields, docum
 from scale_airflow.api_plugin.filters import JobTypesDep
 from scale_airflow.api_plugin.job_filters import filter_fields, listed, meant_by, read_filter
 from scale_airflow.api_plugin.links import LinksDep
-from scale_airflow.api_plugin.listing import PagesDep, WindowDep, page_of
+from scale_airflow.api_plugin.listing import PagesDep, ordered_by, page_of
 from scale_airflow.api_plugin.parameters import Identifier, OneOf, PathId
 from scale_airflow.api_plugin.replies import Reply
 from scale_airflow.api_plugin.views import work
 from scale_airflow.services import audit, cancel, jobs, work_details, work_lists
+from scale_airflow.services.listing import Window
 from scale_airflow.services.work_lists import JobFilter
 from scale_airflow.store.models import JOB_STATUSES
 from scale_airflow.store.session import transaction
@@ -44,7 +45,7 @@ JobIdsDep = Annotated[list[Identifier], Query(description="Only the job with thi
 @router.get("/jobs/", summary="Job list", dependencies=READ)
 def list_jobs(
     request: Request,
-    window: WindowDep,
+    window: Annotated[Window, ordered_by(work_lists.JOB_FIELDS)],
     job_types: JobTypesDep,
     status: StatusDep = None,
     job_id: JobIdsDep = [],  # noqa: B006 - FastAPI copies it
@@ -59,7 +60,7 @@ def list_jobs(
 def list_updates(
     request: Request,
     links: LinksDep,
-    window: WindowDep,
+    window: Annotated[Window, ordered_by(work_lists.JOB_FIELDS)],
     job_types: JobTypesDep,
     status: StatusDep = None,
 ) -> Reply:
@@ -75,7 +76,7 @@ def list_updates(
 @router.get("/jobs/executions/", summary="Job with execution list", dependencies=READ)
 def list_with_executions(
     request: Request,
-    window: WindowDep,
+    window: Annotated[Window, ordered_by(work_lists.JOB_WITH_EXECUTION_FIELDS)],
     job_types: JobTypesDep,
     status: StatusDep = None,
     job_id: JobIdsDep = [],  # noqa: B006 - FastAPI copies it

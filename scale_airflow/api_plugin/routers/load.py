@@ -9,11 +9,13 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from scale_airflow.api_plugin.auth import requires
 from scale_airflow.api_plugin.filters import JobTypesDep
-from scale_airflow.api_plugin.listing import PagesOfTimeDep, page_of
+from scale_airflow.api_plugin.listing import in_time, page_of
 from scale_airflow.api_plugin.parameters import Identifier
 from scale_airflow.api_plugin.replies import Reply
 from scale_airflow.api_plugin.views import metrics
 from scale_airflow.services import load
+from scale_airflow.services.listing import Window
+from scale_airflow.services.time_ranges import month_faults
 from scale_airflow.store.session import transaction
 
 router = APIRouter(tags=["Queue"], dependencies=[Depends(requires("GET", "Scale Queue"))])
@@ -22,7 +24,7 @@ router = APIRouter(tags=["Queue"], dependencies=[Depends(requires("GET", "Scale 
 @router.get("/load/", summary="Job load")
 def list_load(
     request: Request,
-    window: PagesOfTimeDep,
+    window: Annotated[Window, in_time(month_faults)],
     job_types: JobTypesDep,
     job_type_priority: Annotated[
         list[Identifier], Query(description="Only of job types with this priority; repeatable.")

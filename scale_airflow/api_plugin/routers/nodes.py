@@ -10,12 +10,14 @@ from fastapi import APIRouter, Depends, Query, Request
 from scale_airflow.api_plugin.auth import Caller, requires
 from scale_airflow.api_plugin.bodies import Field, JsonBody, check_fields, documented
 from scale_airflow.api_plugin.links import Links, LinksDep
-from scale_airflow.api_plugin.listing import PagesOfTimeDep, WindowDep, page_of
+from scale_airflow.api_plugin.listing import in_time, ordered_by, page_of
 from scale_airflow.api_plugin.parameters import Flag, PathId
 from scale_airflow.api_plugin.replies import Reply, created
 from scale_airflow.api_plugin.views import nodes, work
 from scale_airflow.config import settings
 from scale_airflow.services import audit, node_control, node_status
+from scale_airflow.services.listing import Window
+from scale_airflow.services.time_ranges import lately_faults
 from scale_airflow.store.session import transaction
 
 router = APIRouter(tags=["Nodes"])
@@ -62,7 +64,7 @@ _CHANGES = _fields(required=False)
 @router.get("/nodes/", summary="Node list", dependencies=READ)
 def list_nodes(
     request: Request,
-    window: WindowDep,
+    window: Annotated[Window, ordered_by(node_control.NODE_FIELDS)],
     include_inactive: Annotated[
         Flag, Query(description="Also nodes that were taken out of service; false unless given.")
     ] = None,
@@ -74,7 +76,7 @@ def list_nodes(
 
 
 @router.get("/nodes/status/", summary="Nodes status", dependencies=READ)
-def list_status(request: Request, window: PagesOfTimeDep) -> Reply:
+def list_status(request: Request, window: Annotated[Window, in_time(lately_faults)]) -> Reply:
     """Return the nodes in service, by their names, with what runs on each and how its executions ended.
 
     Executions count that ended in the range (by default the last three hours), and all that run.

@@ -10,12 +10,13 @@ from fastapi import APIRouter, Depends, Query, Request
 from scale_airflow.api_plugin.auth import requires
 from scale_airflow.api_plugin.filters import JobTypesDep
 from scale_airflow.api_plugin.links import LinksDep
-from scale_airflow.api_plugin.listing import WindowDep, page_of
+from scale_airflow.api_plugin.listing import ordered_by, page_of
 from scale_airflow.api_plugin.parameters import Flag, Text
 from scale_airflow.api_plugin.replies import Reply
 from scale_airflow.api_plugin.views.files import product_in_list, source_file, update
 from scale_airflow.services import file_lists
 from scale_airflow.services.file_lists import FileUpdate, ProductFilter
+from scale_airflow.services.listing import Window
 from scale_airflow.store.session import transaction
 
 router = APIRouter(tags=["Products"], dependencies=[Depends(requires("GET", "Scale Products"))])
@@ -36,7 +37,12 @@ ProductFilterDep = Annotated[ProductFilter, Depends(product_filter)]
 
 
 @router.get("/products/", summary="Product list")
-def list_products(request: Request, links: LinksDep, window: WindowDep, wanted: ProductFilterDep) -> Reply:
+def list_products(
+    request: Request,
+    links: LinksDep,
+    window: Annotated[Window, ordered_by(file_lists.PRODUCT_FIELDS)],
+    wanted: ProductFilterDep,
+) -> Reply:
     """Return all products that have been published, in the order of `last_modified` unless told otherwise."""
     with transaction() as session:
         found = file_lists.list_products(session, wanted, window)
@@ -45,7 +51,10 @@ def list_products(request: Request, links: LinksDep, window: WindowDep, wanted: 
 
 @router.get("/products/updates/", summary="Product updates")
 def list_product_updates(
-    request: Request, links: LinksDep, window: WindowDep, wanted: ProductFilterDep
+    request: Request,
+    links: LinksDep,
+    window: Annotated[Window, ordered_by({*file_lists.PRODUCT_FIELDS, *file_lists.UPDATE_FIELDS})],
+    wanted: ProductFilterDep,
 ) -> Reply:
     """Return what happened to products (`PUBLISHED`, `UNPUBLISHED`, `DELETED`) in the time range."""
     with transaction() as session:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from scale_airflow.api_plugin.auth import Caller, requires
 from scale_airflow.api_plugin.bodies import JsonBody
 from scale_airflow.api_plugin.links import LinksDep
-from scale_airflow.api_plugin.listing import WindowDep, page_of
+from scale_airflow.api_plugin.listing import ordered_by, page_of
 from scale_airflow.api_plugin.parameters import PathId
 from scale_airflow.api_plugin.replies import Reply, created
 from scale_airflow.api_plugin.schemas import WARNED, documented_by
@@ -19,6 +19,7 @@ from scale_airflow.api_plugin.views import types
 from scale_airflow.api_plugin.views.types import JsonObject
 from scale_airflow.api_plugin.views.warnings import warnings
 from scale_airflow.services import audit, recipe_types, type_lists
+from scale_airflow.services.listing import Window
 from scale_airflow.store.models import RecipeType
 from scale_airflow.store.session import transaction
 
@@ -62,7 +63,9 @@ def details(session: Session, recipe_type: RecipeType) -> JsonObject:
 
 
 @router.get("/recipe-types/", summary="Recipe type list", dependencies=READ)
-def list_recipe_types(request: Request, window: WindowDep) -> Reply:
+def list_recipe_types(
+    request: Request, window: Annotated[Window, ordered_by(type_lists.RECIPE_TYPE_FIELDS)]
+) -> Reply:
     """Return all recipe types, by name and version unless another order is asked for."""
     with transaction() as session:
         found = type_lists.list_recipe_types(session, window)
@@ -121,7 +124,11 @@ def edit_recipe_type(caller: EditorDep, recipe_type_id: PathId, body: JsonBody) 
 
 
 @router.get("/recipe-types/{recipe_type_id}/revisions/", summary="Recipe type revisions", dependencies=READ)
-def list_revisions(request: Request, recipe_type_id: PathId, window: WindowDep) -> Reply:
+def list_revisions(
+    request: Request,
+    recipe_type_id: PathId,
+    window: Annotated[Window, ordered_by(type_lists.REVISION_FIELDS)],
+) -> Reply:
     """Return the revisions of a recipe type, the latest first, each with its definition and its DAG."""
     with transaction() as session:
         found = type_lists.list_recipe_type_revisions(session, recipe_type_id, window)

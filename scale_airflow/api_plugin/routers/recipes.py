@@ -9,11 +9,12 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from scale_airflow.api_plugin.auth import requires
 from scale_airflow.api_plugin.links import LinksDep
-from scale_airflow.api_plugin.listing import WindowDep, page_of
+from scale_airflow.api_plugin.listing import ordered_by, page_of
 from scale_airflow.api_plugin.parameters import Identifier, PathId
 from scale_airflow.api_plugin.replies import Reply
 from scale_airflow.api_plugin.views import work
 from scale_airflow.services import work_details, work_lists
+from scale_airflow.services.listing import Window
 from scale_airflow.store.session import transaction
 
 router = APIRouter(tags=["Recipes"], dependencies=[Depends(requires("GET", "Scale Recipes"))])
@@ -25,7 +26,7 @@ _NAME = "Only recipes of types with this name; repeatable."
 @router.get("/recipes/", summary="Recipe list")
 def list_recipes(
     request: Request,
-    window: WindowDep,
+    window: Annotated[Window, ordered_by(work_lists.RECIPE_FIELDS)],
     type_id: Annotated[list[Identifier], Query(description=_ID)] = [],  # noqa: B006 - FastAPI copies it
     type_name: Annotated[list[str], Query(description=_NAME)] = [],  # noqa: B006
     recipe_type_id: Annotated[list[Identifier], Query(description="The same as `type_id`.")] = [],  # noqa: B006

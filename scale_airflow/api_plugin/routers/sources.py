@@ -9,12 +9,13 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from scale_airflow.api_plugin.auth import requires
 from scale_airflow.api_plugin.links import LinksDep
-from scale_airflow.api_plugin.listing import WindowDep, page_of
+from scale_airflow.api_plugin.listing import ordered_by, page_of
 from scale_airflow.api_plugin.parameters import Flag, Text
 from scale_airflow.api_plugin.replies import Reply
 from scale_airflow.api_plugin.views.files import source_file, update
 from scale_airflow.services import file_lists
 from scale_airflow.services.file_lists import SourceFilter
+from scale_airflow.services.listing import Window
 from scale_airflow.store.session import transaction
 
 router = APIRouter(tags=["Sources"], dependencies=[Depends(requires("GET", "Scale Sources"))])
@@ -32,7 +33,12 @@ SourceFilterDep = Annotated[SourceFilter, Depends(source_filter)]
 
 
 @router.get("/sources/", summary="Source file list")
-def list_sources(request: Request, links: LinksDep, window: WindowDep, wanted: SourceFilterDep) -> Reply:
+def list_sources(
+    request: Request,
+    links: LinksDep,
+    window: Annotated[Window, ordered_by(file_lists.SOURCE_FIELDS)],
+    wanted: SourceFilterDep,
+) -> Reply:
     """Return all source files, in the order of `last_modified` unless another is asked for."""
     with transaction() as session:
         found = file_lists.list_sources(session, wanted, window)
@@ -41,7 +47,10 @@ def list_sources(request: Request, links: LinksDep, window: WindowDep, wanted: S
 
 @router.get("/sources/updates/", summary="Source file updates")
 def list_source_updates(
-    request: Request, links: LinksDep, window: WindowDep, wanted: SourceFilterDep
+    request: Request,
+    links: LinksDep,
+    window: Annotated[Window, ordered_by({*file_lists.SOURCE_FIELDS, *file_lists.UPDATE_FIELDS})],
+    wanted: SourceFilterDep,
 ) -> Reply:
     """Return what happened to source files (`CREATED`, `PARSED`, `DELETED`) in the time range."""
     with transaction() as session:

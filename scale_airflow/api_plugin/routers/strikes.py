@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from scale_airflow.api_plugin.auth import Caller, requires
 from scale_airflow.api_plugin.bodies import JsonBody
 from scale_airflow.api_plugin.links import LinksDep
-from scale_airflow.api_plugin.listing import WindowDep, page_of
+from scale_airflow.api_plugin.listing import ordered_by, page_of
 from scale_airflow.api_plugin.parameters import PathId
 from scale_airflow.api_plugin.replies import Reply, created
 from scale_airflow.api_plugin.schemas import WARNED, documented_by
@@ -19,6 +19,7 @@ from scale_airflow.api_plugin.views.ingests import JsonObject, strike_in_list, w
 from scale_airflow.api_plugin.views.warnings import warnings
 from scale_airflow.errors import InvalidDocument, InvalidRequest
 from scale_airflow.services import audit, strike_lists, strikes
+from scale_airflow.services.listing import Window
 from scale_airflow.store.models import Strike
 from scale_airflow.store.session import transaction
 
@@ -68,7 +69,7 @@ def _create(caller: Caller, body: object, show: Callable[[Strike], JsonObject]) 
 @router.get("/strikes/", summary="Strike process list", dependencies=READ)
 def list_strikes(
     request: Request,
-    window: WindowDep,
+    window: Annotated[Window, ordered_by(strike_lists.STRIKE_FIELDS)],
     name: Annotated[list[str], Query(description="Only the Strike process with this name; repeatable.")] = [],  # noqa: B006 - FastAPI copies it
 ) -> Reply:
     """Return all Strike processes with their jobs, by name unless another order is asked for."""

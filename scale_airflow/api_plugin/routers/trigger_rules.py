@@ -8,11 +8,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 
 from scale_airflow.api_plugin.auth import requires
-from scale_airflow.api_plugin.listing import WindowDep, page_of
+from scale_airflow.api_plugin.listing import ordered_by, page_of
 from scale_airflow.api_plugin.parameters import Flag, OneOf, PathId
 from scale_airflow.api_plugin.replies import Reply
 from scale_airflow.api_plugin.views import types
 from scale_airflow.services import rule_lists
+from scale_airflow.services.listing import Window
 from scale_airflow.store.session import transaction
 
 router = APIRouter(
@@ -28,7 +29,7 @@ router = APIRouter(
 @router.get("/trigger-rules/", summary="Trigger rule list")
 def list_rules(
     request: Request,
-    window: WindowDep,
+    window: Annotated[Window, ordered_by(rule_lists.RULE_FIELDS)],
     type: Annotated[
         str | None, OneOf(*rule_lists.RULE_TYPES), Query(description="Only rules of this type.")
     ] = None,

@@ -10,13 +10,14 @@ from fastapi import APIRouter, Depends, Query, Request
 from scale_airflow.api_plugin.auth import Caller, requires
 from scale_airflow.api_plugin.bodies import JsonBody
 from scale_airflow.api_plugin.links import LinksDep
-from scale_airflow.api_plugin.listing import WindowDep, page_of
+from scale_airflow.api_plugin.listing import ordered_by, page_of
 from scale_airflow.api_plugin.parameters import PathId
 from scale_airflow.api_plugin.replies import Reply, created
 from scale_airflow.api_plugin.schemas import WARNED, documented_by
 from scale_airflow.api_plugin.views import types
 from scale_airflow.api_plugin.views.warnings import warnings
 from scale_airflow.services import audit, type_lists, workspaces
+from scale_airflow.services.listing import Window
 from scale_airflow.store.session import transaction
 
 router = APIRouter(tags=["Workspaces"])
@@ -37,7 +38,7 @@ _EXAMPLE = {
 @router.get("/workspaces/", summary="Workspace list", dependencies=READ)
 def list_workspaces(
     request: Request,
-    window: WindowDep,
+    window: Annotated[Window, ordered_by(type_lists.WORKSPACE_FIELDS)],
     name: Annotated[list[str], Query(description="Only the workspace with this name; repeatable.")] = [],  # noqa: B006 - FastAPI copies it
 ) -> Reply:
     """Return all workspaces, by name unless another order is asked for."""

@@ -176,3 +176,10 @@ def test_permissions(client: httpx.Client, viewer: Headers) -> None:
     body = {"import": document()}
     for path in ("", "validation/", "upload/"):
         assert client.post(f"{CONFIGURATION}{path}", json=body, headers=viewer).status_code == 403
+
+
+def test_an_export_that_is_not_the_value_of_import(client: httpx.Client, database: str, op: Headers) -> None:
+    for path in ("", "validation/"):
+        answer = client.post(f"{CONFIGURATION}{path}", json=document(), headers=op)
+        assert answer.status_code == 400
+        assert '{"import": ' in answer.json()["detail"]

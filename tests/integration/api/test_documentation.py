@@ -108,3 +108,11 @@ def test_page(client: httpx.Client, viewer: dict[str, str]) -> None:
     assert "/api/queue/new-job/" in answer.text
     assert "<script" not in answer.text
     assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("place", ["/scale/", "/scale/api", "/scale/api/", "/scale/docs/"])
+def test_page_where_somebody_may_look_first(client: httpx.Client, viewer: dict[str, str], place: str) -> None:
+    assert client.get(place).status_code == 401
+    answer = client.get(place, headers=viewer)
+    assert answer.status_code == 200
+    assert 'href="http://scale.example/scale/openapi.json"' in answer.text

@@ -18,6 +18,7 @@ from scale_airflow.store.models import FileAncestry, ScaleFile, utcnow
 
 API = "/scale/api"
 CONTENT = b"0123456789"
+BEYOND = b'{"detail":"The range lies outside of the file, which has 10 bytes."}'
 
 
 def moment(day: int) -> datetime:
@@ -83,8 +84,8 @@ class TestContent:
             ("bytes=-3", 206, b"789", "bytes 7-9/10"),
             ("bytes=-99", 206, CONTENT, "bytes 0-9/10"),
             ("bytes=9-99999999999999999", 206, b"9", "bytes 9-9/10"),
-            ("bytes=10-", 416, b"", "bytes */10"),
-            ("bytes=-0", 416, b"", "bytes */10"),
+            ("bytes=10-", 416, BEYOND, "bytes */10"),
+            ("bytes=-0", 416, BEYOND, "bytes */10"),
             ("bytes=4-2", 200, CONTENT, None),
             ("bytes=0-1,3-4", 200, CONTENT, None),
             ("lines=0-1", 200, CONTENT, None),

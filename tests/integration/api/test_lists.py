@@ -133,6 +133,33 @@ class TestPages:
             "is_parsed",
         ]
 
+    @pytest.mark.parametrize(
+        ("query", "paths"),
+        [
+            ("sources/?page=0&order=x&started=2015-01-02T00:00:00Z&ended=P20Y", ["page", "started", "order"]),
+            ("job-types/status/?order=x&ended=P1Y", ["ended", "order"]),
+            ("job-types/status/?page=0&order=x&ended=P1Y", ["page", "ended", "order"]),
+            ("nodes/status/?page=0&ended=P1Y", ["page", "ended"]),
+            ("load/?page=0&ended=P1Y", ["page", "ended"]),
+            ("ingests/status/?page=0&started=P2Y", ["page", "started"]),
+            ("products/updates/?page=0&order=update__when&order=x", ["page", "order"]),
+            (
+                "metrics/job-types/plot-data/?page=0&choice_id=x&column=y&group=z&started=PT1H&ended=PT2H",
+                ["page", "choice_id", "started", "column", "group"],
+            ),
+            (
+                "metrics/job-types/plot-data/?column=y&group=z&started=PT1H&ended=PT2H",
+                ["started", "column", "group"],
+            ),
+            ("configuration/?include=x&job_type_id=y", ["include", "job_type_id"]),
+        ],
+    )
+    def test_and_those_that_no_parameter_has_alone(
+        self, client: httpx.Client, database: str, viewer: dict[str, str], query: str, paths: list[str]
+    ) -> None:
+        answer = client.get(f"{API}/{query}", headers=viewer)
+        assert [each["path"] for each in answer.json()["errors"]] == paths, answer.text
+
     def test_an_unknown_field_names_the_known_ones(
         self, client: httpx.Client, database: str, viewer: dict[str, str]
     ) -> None:

@@ -55,7 +55,7 @@ async def through(given: dict[str, Any], messages: tuple[bytes, ...] = (b"",), *
     [
         ("/scale/api/jobs", "/scale/api/jobs/"),
         ("/scale/api/jobs/", "/scale/api/jobs/"),
-        ("/scale/api", "/scale/api/"),
+        ("/scale/api", "/scale/docs"),
         ("/scale/docs", "/scale/docs"),
         ("/scale/apish", "/scale/apish"),
     ],
