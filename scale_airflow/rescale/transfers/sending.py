@@ -15,7 +15,7 @@ from scale_airflow.rescale.documents import parse_json
 from scale_airflow.rescale.endpoints_files import delete_file, list_files
 from scale_airflow.rescale.exchange import API
 from scale_airflow.rescale.file_models import RemoteFile
-from scale_airflow.rescale.policy import Attempts
+from scale_airflow.rescale.policy import Attempts, RequestPolicy
 from scale_airflow.rescale.refusals import explain
 from scale_airflow.rescale.transfers.connections import Broken, ByteAnswer, ByteConnection, Network
 from scale_airflow.rescale.transfers.hashing import Digests
@@ -33,10 +33,13 @@ class Sender:
     """One worker's way to send files.
 
     :param client: for everything but the bytes themselves.
+    :param policy: how patient the sending itself is.
     """
 
-    def __init__(self, client: RescaleClient, network: Network, schedule: Schedule) -> None:
-        self._client, self._schedule = client, schedule
+    def __init__(
+        self, client: RescaleClient, policy: RequestPolicy, network: Network, schedule: Schedule
+    ) -> None:
+        self._client, self._policy, self._schedule = client, policy, schedule
         self.connection = ByteConnection(network)
 
     def send(self, source: Source, meter: FileMeter | Share) -> tuple[RemoteFile, str]:
@@ -51,7 +54,7 @@ class Sender:
         :raises Stopped: if everything ends.
         """
         for _ in range(2):
-            upload = _Upload(self._client, self._schedule, meter, self.connection, source)
+            upload = _Upload(self._client, self._policy, self._schedule, meter, self.connection, source)
             file = upload.run()
             if file.sha512 in (None, upload.sha512) and file.size in (None, source.size):
                 return file, upload.sha512
@@ -71,12 +74,14 @@ class _Upload:
     def __init__(
         self,
         client: RescaleClient,
+        policy: RequestPolicy,
         schedule: Schedule,
         meter: FileMeter | Share,
         connection: ByteConnection,
         source: Source,
     ) -> None:
-        self._client, self._schedule, self._meter = client, schedule, meter
+        self._client, self._policy = client, policy
+        self._schedule, self._meter = schedule, meter
         self._connection, self._source = connection, source
         self._call: Call[RemoteFile] = Call(
             "POST", path_of("files", "contents"), RemoteFile.from_document, scope=Scope.FILE_ACCESS
@@ -87,7 +92,7 @@ class _Upload:
 
     def run(self) -> RemoteFile:
         """Send until it has arrived."""
-        attempts = self._client.policy.attempts(self._call)
+        attempts = self._policy.attempts(self._call)
         while True:
             self._meter.restart()
             self._is_through = False
@@ -108,7 +113,7 @@ class _Upload:
             self._schedule.pause(found.seconds)
 
     def _take_turn(self) -> None:
-        scope, policy = self._call.scope, self._client.policy
+        scope, policy = self._call.scope, self._policy
         wait = self._client.rates.reserve(scope)
         if wait > policy.longest_pause:
             self._client.rates.give_back(scope)

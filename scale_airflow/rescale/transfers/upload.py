@@ -54,13 +54,21 @@ class Uploader:
     ) -> None:
         if connections < 1:
             raise ValueError("connections must be 1 or more.")
-        policy = policy or RequestPolicy()
+        self._policy = policy = policy or RequestPolicy()
         self._connections = connections
         self._network = Network(verify, proxies, user_agent, policy.connect_timeout, policy.read_timeout)
 
+        # For what is looked up and cleaned up beside the bytes: nobody should wait long for it, least of all
+        # when the transfer has to end.
+        hasty = replace(
+            policy,
+            tries=min(policy.tries, 3),
+            read_timeout=min(policy.read_timeout, 20.0),
+            longest_pause=min(policy.longest_pause, 10.0),
+        )
         self._client = RescaleClient(
             credentials,
-            policy=policy,
+            policy=hasty,
             rates=rates or shared_buckets(credentials),
             verify=verify,
             proxies=proxies,
@@ -136,7 +144,7 @@ class Uploader:
     # -- for the uploads ------------------------------------------------------------------------------------
     @property
     def client(self) -> RescaleClient:
-        """What everything but bytes is asked with."""
+        """What everything but bytes is asked with, without much patience."""
         return self._client
 
     @property
@@ -146,33 +154,21 @@ class Uploader:
 
     def sender(self, schedule: Schedule) -> Sender:
         """Return a new worker's way to send."""
-        return Sender(self._client, self._network, schedule)
+        return Sender(self._client, self._policy, self._network, schedule)
 
     def delete(self, files: Sequence[RemoteFile], *, search: str | None = None) -> None:
         """Delete what an upload that failed has left; without a word about what can't be reached.
 
         :param search: the beginning of names that only this upload has given.
         """
-        # This must not take long when the server is away.
-        policy = replace(self._client.policy, tries=2, longest_pause=10.0)
-        with (
-            suppress(RescaleError),
-            RescaleClient(
-                self._client.credentials,
-                policy=policy,
-                rates=self._client.rates,
-                verify=self._network.verify,
-                proxies=self._network.proxies,
-                user_agent=self._network.user_agent,
-            ) as client,
-        ):
+        with suppress(RescaleError):
             found = {file.id for file in files}
             if search is not None:
-                listed = client.pages(list_files(search=search))
+                listed = self._client.pages(list_files(search=search))
                 found |= {file.id for file in listed if file.name.startswith(search) and not file.is_deleted}
             for file_id in found:
                 with suppress(RescaleNotFound):
-                    client.send(delete_file(file_id))
+                    self._client.send(delete_file(file_id))
 
 
 class _Uploads:
