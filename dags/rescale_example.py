@@ -8,6 +8,7 @@ docs/how-to/rescale.md explains each part.
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 from airflow.sdk import DAG, Param, chain, task
@@ -19,10 +20,12 @@ from scale_airflow.operators.rescale_jobs import RescaleDeleteJobOperator
 from scale_airflow.sensors.rescale import RescaleJobSensor
 
 PROGRAM = str(Path(__file__).with_name("rescale_estimate_pi.py"))
-RESULTS = Param("/tmp/rescale-example", type="string", description="folder of the worker for the results")  # noqa: S108
+# A try after a crash goes on with the job that is there and costs nothing.
+RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=10)}
+RESULTS = Param("rescale-results", type="string", description="folder of the worker for the results")
 
 # [START rescale_job]
-with DAG("rescale_job", schedule=None, params={"results": RESULTS}, tags=["rescale"]):
+with DAG("rescale_job", schedule=None, params={"results": RESULTS}, default_args=RETRIES):
     RescaleSubmitJobOperator(
         task_id="estimate_pi",
         name="Estimate pi",
@@ -39,8 +42,21 @@ with DAG("rescale_job", schedule=None, params={"results": RESULTS}, tags=["resca
     )
 # [END rescale_job]
 
+# [START rescale_function]
+with DAG("rescale_function", schedule=None, default_args=RETRIES):
+
+    @task.rescale(core_type="cheapest", cores_per_slot=2, walltime=1, max_cost=2.50, deferrable=True)
+    def estimate_pi(terms: int) -> float:
+        """Run on Rescale: import here what is needed there."""
+        from math import fsum
+
+        return 4 * fsum((-1) ** k / (2 * k + 1) for k in range(terms))
+
+    estimate_pi(100_000)
+# [END rescale_function]
+
 # [START rescale_study]
-with DAG("rescale_study", schedule=None, params={"results": RESULTS}, tags=["rescale"]):
+with DAG("rescale_study", schedule=None, params={"results": RESULTS}, default_args=RETRIES):
     estimates = RescaleSubmitJobOperator.partial(
         task_id="estimate_pi",
         name="Estimate pi with seed {{ task.env_vars.SEED }}",
@@ -67,7 +83,7 @@ with DAG("rescale_study", schedule=None, params={"results": RESULTS}, tags=["res
 # [END rescale_study]
 
 # [START rescale_steps]
-with DAG("rescale_steps", schedule=None, params={"results": RESULTS}, tags=["rescale"]):
+with DAG("rescale_steps", schedule=None, params={"results": RESULTS}, default_args=RETRIES):
     upload = RescaleUploadFilesOperator(task_id="upload", paths=[PROGRAM])
     start = RescaleSubmitJobOperator(
         task_id="start",
@@ -93,7 +109,7 @@ with DAG("rescale_steps", schedule=None, params={"results": RESULTS}, tags=["res
 
 # [START rescale_cluster]
 with (
-    DAG("rescale_cluster", schedule=None, params={"results": RESULTS}, tags=["rescale"]),
+    DAG("rescale_cluster", schedule=None, params={"results": RESULTS}, default_args=RETRIES),
     rescale_cluster(
         "solver", core_type="cheapest", cores=2, walltime=2, deferrable=True, polling_interval=5
     ) as cluster,

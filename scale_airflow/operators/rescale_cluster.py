@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import TriggerRule
@@ -44,6 +45,8 @@ __all__ = [
 
 _SHOWN_LINES = 20
 _KILL_PATIENCE = 45.0
+# What is left running costs money.
+_STOP_AGAIN = timedelta(seconds=15)
 
 
 class RescaleClusterCommandOperator(RescaleTemplates):
@@ -278,6 +281,7 @@ def rescale_cluster(name: str, *, save_files: bool = False, **arguments: Any) ->
         deferrable=start.deferrable,
         polling_interval=start.polling_interval,
         retries=3,
+        retry_delay=_STOP_AGAIN,
     )
     with stop_task.as_teardown(setups=start):
         yield ClusterTasks(start, stop_task)

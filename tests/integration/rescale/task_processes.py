@@ -263,8 +263,10 @@ def _arm(kill_at: str) -> None:
 
 def _trigger(task: Task, file: Path, trigger: dict[str, Any], by_user: bool) -> None:
     """A triggerer with one trigger."""
+    from scale_airflow.triggers import settling
     from scale_airflow.triggers.rescale import RescaleJobTrigger
 
+    settling.LONG_SETTLING_PAUSE = 0.0
     _prepare(task)
     _shorten(task)
     assert trigger["path"] == "scale_airflow.triggers.rescale.RescaleJobTrigger"

@@ -123,7 +123,7 @@ def connection(emulator: EmulatorProcess, keys: Path, monkeypatch: pytest.Monkey
         "extra": {"ssh_key_file": str(keys / "key")},
     }
     monkeypatch.setenv("AIRFLOW_CONN_RESCALE_DEFAULT", json.dumps(connection))
-    monkeypatch.setattr(settling, "SETTLING_PAUSE", 0.0)
+    monkeypatch.setattr(settling, "LONG_SETTLING_PAUSE", 0.0)
 
 
 def body(command: str, name: str = "job") -> dict[str, Any]:
