@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -116,13 +117,19 @@ class RescaleHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Tell whether Rescale answers and takes the key, and whose it is, for the form's Test button."""
         try:
-            user = self.get_user()
+            arguments = self.settings.client_arguments(self.purpose)
+            # Somebody waits in front of the form.
+            arguments["policy"] = replace(
+                self.settings.policy, tries=2, throttled_tries=2, read_timeout=15.0, longest_pause=15.0
+            )
+            with RescaleClient(self.settings.credentials, **arguments) as client:
+                user = client.send(endpoints.get_me())
         except ScaleError as error:
             return False, str(error)
         except Exception as error:
             return False, f"{type(error).__name__}: the connection {self.rescale_conn_id!r} can't be used."
         name = f"{user.full_name} <{user.email}>" if user.full_name else user.email
-        return True, f"{self.client.base_url} answers, and the key is that of {name}."
+        return True, f"{client.base_url} answers, and the key is that of {name}."
 
     def close(self) -> None:
         """Close the client's connections, if there are any."""

@@ -25,7 +25,7 @@ from scale_airflow.rescale.http_settings import (
     without_cookies,
 )
 from scale_airflow.rescale.paging import PagedCall, PageWalk
-from scale_airflow.rescale.policy import Answer, Failure, RequestPolicy
+from scale_airflow.rescale.policy import Answer, Failed, RequestPolicy
 from scale_airflow.rescale.rates import RateBuckets, shared_buckets
 
 T = TypeVar("T")
@@ -141,7 +141,7 @@ class RescaleClient:
             return self.all(step)
         return self._do(step) if isinstance(step, Pause) else self.send(step)
 
-    def _do(self, step: Request | Pause) -> Answer | Failure | None:
+    def _do(self, step: Request | Pause) -> Answer | Failed | None:
         if isinstance(step, Pause):
             time.sleep(step.seconds)
             return None

@@ -21,7 +21,7 @@ from scale_airflow.rescale.calls import Call, Pause, Repeat
 from scale_airflow.rescale.credentials import Credentials
 from scale_airflow.rescale.documents import parse_json
 from scale_airflow.rescale.origins import Address, address_of
-from scale_airflow.rescale.policy import Answer, Attempts, Failure, RequestPolicy, retry_after
+from scale_airflow.rescale.policy import Answer, Attempts, Failed, RequestPolicy, retry_after
 from scale_airflow.rescale.rates import RateBuckets
 from scale_airflow.rescale.refusals import explain
 
@@ -49,7 +49,7 @@ class Request:
     authorized: bool = True
 
 
-# Yields what is to be done; is sent an Answer or a Failure for a Request, anything for a Pause.
+# Yields what is to be done; is sent an Answer or a Failed for a Request, anything for a Pause.
 Steps = Generator[Request | Pause, Any, T]
 
 
@@ -65,8 +65,9 @@ def exchange(
     while True:
         yield from _take_turn(call, policy, buckets)
         answer = yield from _follow(call, first, credentials)
-        if isinstance(answer, Failure):
-            yield _noted(call, answer.value, attempts.failed(answer, credentials.shown))
+        if isinstance(answer, Failed):
+            pause = attempts.failed(answer.failure, credentials.shown, answer.why)
+            yield _noted(call, str(answer), pause)
             continue
         if 200 <= answer.status < 300:
             read = _read(call, answer)
@@ -77,10 +78,10 @@ def exchange(
         if answer.status == 429:
             # Everybody of this scope waits, not only this call; also if this call does not.
             buckets.throttled(call.scope, retry_after(answer.headers) or 0.0)
-        pause = _refused(attempts, answer, credentials)
-        if pause is None:
+        refused = _refused(attempts, answer, credentials)
+        if refused is None:
             return call.parse(None)
-        yield _noted(call, f"Rescale answered {answer.status}", pause)
+        yield _noted(call, f"Rescale answered {answer.status}", refused)
 
 
 def _noted(call: Call[Any], problem: str, pause: Pause) -> Pause:
@@ -130,7 +131,7 @@ def _take_turn(call: Call[Any], policy: RequestPolicy, buckets: RateBuckets) -> 
 
 def _follow(
     call: Call[Any], request: Request, credentials: Credentials
-) -> Generator[Request, Any, Answer | Failure]:
+) -> Generator[Request, Any, Answer | Failed]:
     """Send a request, and follow redirects of GET: on the same server, or without the key."""
     own = address_of(credentials.base_url)
 
@@ -138,8 +139,8 @@ def _follow(
         return own is not None and address.origin == own.origin
 
     for _ in range(_MAX_REDIRECTS):
-        answer: Answer | Failure = yield request
-        if isinstance(answer, Failure) or answer.status not in _REDIRECTS or call.method != "GET":
+        answer: Answer | Failed = yield request
+        if isinstance(answer, Failed) or answer.status not in _REDIRECTS or call.method != "GET":
             return answer
         location = answer.headers.get("location", "")
         target = address_of(location, request.url) if location else None

@@ -17,11 +17,19 @@ import httpx
 from scale_airflow.errors import InstallationError
 from scale_airflow.rescale.credentials import Credentials
 from scale_airflow.rescale.exchange import Request
-from scale_airflow.rescale.policy import Answer, Failure, RequestPolicy
+from scale_airflow.rescale.policy import Answer, Failed, Failure, RequestPolicy
 
 USER_AGENT = f"scale-airflow/{version('scale-airflow')} httpx/{httpx.__version__}"
 MAX_CONCURRENCY = 16
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_NOT_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+)
+_LONGEST_REASON = 150
 
 
 def http_settings(
@@ -77,13 +85,14 @@ def headers_of(request: Request, credentials: Credentials) -> dict[str, str]:
     return headers
 
 
-def failure_of(error: Exception) -> Failure:
+def failure_of(error: Exception) -> Failed:
     """Return what kept a request from being answered."""
     if isinstance(error, httpx.ConnectError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return Failure.UNTRUSTED
+        return Failed(Failure.UNTRUSTED)
     if isinstance(error, _NOT_SENT):
-        return Failure.NOT_CONNECTED
-    return Failure.TIMED_OUT if isinstance(error, httpx.TimeoutException) else Failure.BROKEN
+        # Without a connection there is nothing of the request in the words.
+        return Failed(Failure.NOT_CONNECTED, " ".join(str(error).split())[:_LONGEST_REASON])
+    return Failed(Failure.TIMED_OUT if isinstance(error, httpx.TimeoutException) else Failure.BROKEN)
 
 
 class Intake:
@@ -96,13 +105,13 @@ class Intake:
         self._pieces: list[bytes] = []
         self._size = 0
 
-    def take(self, piece: bytes) -> Failure | None:
+    def take(self, piece: bytes) -> Failed | None:
         """Take a piece; a failure if it is too much or too late."""
         self._pieces.append(piece)
         self._size += len(piece)
         if self._size > self._policy.max_answer:
-            return Failure.ENDLESS
-        return Failure.TIMED_OUT if time.monotonic() > self._give_up else None
+            return Failed(Failure.ENDLESS)
+        return Failed(Failure.TIMED_OUT) if time.monotonic() > self._give_up else None
 
     def answer(self) -> Answer:
         """Return the whole answer."""

@@ -34,6 +34,20 @@ class Failure(enum.Enum):
 
 
 @dataclass(frozen=True)
+class Failed:
+    """What came back in place of an answer.
+
+    :param why: in the words of the network, as far as they say more.
+    """
+
+    failure: Failure
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.failure.value}{f' ({self.why})' if self.why else ''}"
+
+
+@dataclass(frozen=True)
 class Answer:
     """What came back: a status, headers (names in lower case), and the whole body."""
 
@@ -94,14 +108,16 @@ class Attempts:
         # An attempt may have had its effect although its answer is not known.
         self.may_have_acted = False
 
-    def failed(self, failure: Failure, server: str) -> Pause:
+    def failed(self, failure: Failure, server: str, why: str = "") -> Pause:
         """Return how long to wait after an attempt without an answer.
 
         :param server: its address, for the text.
+        :param why: the same for what the network said.
         :raises RescaleUncertain: if the request may have had an effect and must not be repeated.
         :raises RescaleUnreachable: if there were enough attempts.
         """
-        text = f"{self._call}: Rescale at {server} can't be reached: {failure.value}"
+        said = str(Failed(failure, why))
+        text = f"{self._call}: Rescale at {server} can't be reached: {said}"
         if failure is Failure.UNTRUSTED:
             raise RescaleUnreachable(
                 f"{text}. If it stands behind a proxy of your own, name the proxy's certificates (verify).",
@@ -109,7 +125,7 @@ class Attempts:
             )
         if failure is not Failure.NOT_CONNECTED:
             self.may_have_acted = True
-            self._refuse_repeat(failure.value, None, "")
+            self._refuse_repeat(said, None, "")
         if failure is Failure.ENDLESS:
             raise RescaleUnreachable(f"{text}.", job_id=self._call.job_id)
         return self._again(RescaleUnreachable(f"{text}{self._tries()}.", job_id=self._call.job_id))
@@ -129,7 +145,8 @@ class Attempts:
         told = retry_after(answer.headers)
         if status == 429:
             return self._one_too_many(told, explanation)
-        if status >= 500:
+        # 408: the server did not wait for the whole request, or says so.
+        if status >= 500 or status == 408:
             self.may_have_acted = True
             self._refuse_repeat(f"it answered {status}", status, explanation.text)
             error: RescaleError = RescaleServerError(

@@ -97,6 +97,18 @@ def test_the_button_says_what_to_do_about_the_key(
     assert KEY not in text
 
 
+def test_the_button_does_not_try_for_long(hook: RescaleHook, server: Server) -> None:
+    server.on("GET users/me/", Raw(200, b"<html>Welcome"))
+    works, text = hook.test_connection()
+    assert not works
+    assert "Is this the address of Rescale?" in text
+    server.close()
+    works, text = hook.test_connection()
+    assert not works
+    assert "can't be reached" in text
+    assert len(server.seen) == 2
+
+
 def test_the_button_of_a_connection_that_is_not_there() -> None:
     works, text = RescaleHook("rescale_nowhere").test_connection()
     assert not works
