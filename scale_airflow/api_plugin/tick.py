@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
+from scale_airflow.api_plugin.remote_endings import RemoteEndings
 from scale_airflow.config import Settings, settings
 from scale_airflow.engine.publishing import claim_origin
 from scale_airflow.errors import InstallationError
@@ -36,6 +37,7 @@ _RETRY_SECONDS = 2.0
 _TIDY_SECONDS = 60.0
 _OUTCOMES_SECONDS = 30.0
 _MERGE_SECONDS = 5.0
+_REMOTE_SECONDS = 5.0
 #: From one look at the queue to the next, however many ask for one: what is queued meanwhile is seen at once.
 _PACE_SECONDS = 0.1
 
@@ -88,7 +90,8 @@ class Tick:
                 return
             listener.listen(CHANNEL)
             log.info("Scale's tick runs in this process")
-            reconciled = looked_back = tidied = merged = float("-inf")
+            reconciled = looked_back = tidied = merged = ended = float("-inf")
+            endings = RemoteEndings()
             load_due: datetime | None = None
             while not self._stop.is_set():
                 found = settings()
@@ -108,6 +111,9 @@ class Tick:
                     with transaction(point="tick.merge_tallies") as session:
                         merge(session)
                     merged = now
+                if now - ended >= _REMOTE_SECONDS:
+                    endings.look()
+                    ended = now
                 if now - tidied >= _TIDY_SECONDS:
                     with transaction(point="tick.tidy") as session:
                         hide_old_revisions(session)

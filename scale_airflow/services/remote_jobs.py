@@ -147,6 +147,9 @@ def end_leftovers(look: Look) -> int:
 
     The database is not kept waiting meanwhile: what was found is recorded afterwards.
     """
+    with transaction() as session:
+        if session.scalar(select(RemoteJob.job_exe_id).limit(1)) is None:
+            return 0
     with transaction(point="tick.take_remote_jobs") as session:
         due = take_due(session)
     succeeded = 0

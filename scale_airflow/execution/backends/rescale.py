@@ -30,7 +30,7 @@ from scale_airflow.rescale.models import JobStatus
 from scale_airflow.rescale.stopping import stop
 from scale_airflow.rescale.submission import Patience
 from scale_airflow.rescale.submission import failed as noted_failure
-from scale_airflow.rescale.submission_client import ClientPort
+from scale_airflow.rescale.submission_client import ClientPort, NoStore
 from scale_airflow.rescale.submission_steps import Memory
 from scale_airflow.rescale.verdict import Draft, Verdict, Waiting, judge
 
@@ -160,7 +160,7 @@ class RescaleBackend:
         if not order.continues or order.remote is None:
             return None
         port = ClientPort(
-            self._client, _Forgetful(), dict, since=isoparse(order.remote.since), checkpoint=self._checkpoint
+            self._client, NoStore(), dict, since=isoparse(order.remote.since), checkpoint=self._checkpoint
         )
         marker = marker_of(order, None)
         for job in port.find_marked(marker.key):
@@ -186,13 +186,3 @@ def _newest(statuses: list[JobStatus], name: str) -> float | None:
     """Return when a job last reached a status, in seconds since the epoch, never in the future."""
     found = [each.date for each in statuses if each.status == name and each.date is not None]
     return min(max(found).timestamp(), time.time()) if found else None
-
-
-class _Forgetful:
-    """Remembers nothing: for looking around only."""
-
-    def recall(self) -> Memory | None:
-        return None
-
-    def remember(self, memory: Memory) -> None:
-        return None
