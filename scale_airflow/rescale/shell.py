@@ -9,6 +9,7 @@ runs keeps the cluster from taking itself for unused (:mod:`scale_airflow.rescal
 from __future__ import annotations
 
 import asyncio
+import glob
 import re
 import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -211,8 +212,12 @@ class ClusterShell:
 
     async def _put(self, sources: Sequence[Path], target: str) -> None:
         await self._script(f'touch "{USED_FILE}"; mkdir -p -- "$1"', target)
+        # Paths, not texts: in a text a colon ends the name of a host.
         await _asyncssh().scp(
-            [str(each) for each in sources], (self._connection, _quoted(target)), recurse=True, preserve=True
+            [Path(glob.escape(str(each))) for each in sources],
+            (self._connection, _quoted(target)),
+            recurse=True,
+            preserve=True,
         )
 
     async def get(self, sources: Sequence[str], target: Path) -> None:
@@ -229,7 +234,7 @@ class ClusterShell:
         with tempfile.TemporaryDirectory(prefix=".arriving-", dir=target) as arriving:
             for source in sources:
                 await _asyncssh().scp(
-                    (self._connection, _quoted(source)), arriving, recurse=True, preserve=True
+                    (self._connection, _quoted(source)), Path(arriving), recurse=True, preserve=True
                 )
             _move_over(Path(arriving), target)
 

@@ -115,15 +115,17 @@ async def test_files_and_folders_travel_both_ways(node: Node, tmp_path: Path) ->
     (here / "folder" / "in it").mkdir(parents=True)
     (here / "folder" / "in it" / "deep").write_bytes(b"\0deep")
     (here / "a b'c").write_text("odd name")
-    back = tmp_path / "back"
+    (here / "x[1]: *.txt").write_text("odder name")
+    back = tmp_path / "to: back"
     async with open_shell(address(node), private(node)) as shell:
-        await shell.put([here / "folder", here / "a b'c"], "work/new one")
+        await shell.put([here / "folder", here / "a b'c", here / "x[1]: *.txt"], "work/new one")
         await shell.get(["work/new one/folder", "work/new one/a b'c"], back)
         # Again, over what is there.
         await shell.get(["work/new one/folder"], back)
         with pytest.raises(RescaleError, match="No such file"):
             await shell.get(["work/missing"], back)
     assert (node.home / "work" / "new one" / "a b'c").read_text() == "odd name"
+    assert (node.home / "work" / "new one" / "x[1]: *.txt").read_text() == "odder name"
     assert (back / "folder" / "in it" / "deep").read_bytes() == b"\0deep"
     assert sorted(each.name for each in back.iterdir()) == ["a b'c", "folder"]
 
