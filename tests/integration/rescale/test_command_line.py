@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from scale_airflow.rescale.clusters import cluster_name
 from scale_airflow.rescale.emulator.process import EmulatorProcess
 
 QUICK = ("--interval", "0.1")
@@ -228,3 +229,14 @@ def test_a_name_cannot_paint_the_terminal(rescale: Callable[..., Outcome], emula
     shown = rescale("jobs", "--name", "evil").out
     assert "[bold]evil" in shown
     assert "\x1b[2J" not in shown
+
+
+def test_clusters_that_are_left_are_shown_and_stopped(rescale: Callable[..., Outcome]) -> None:
+    assert rescale("clusters").err == "No cluster is left.\n"
+    name = cluster_name("solver")
+    started = rescale("submit", "--name", name, "--command", "sleep 600", *OWN, "-o", "json").rows[0]["id"]
+    assert [row["id"] for row in rescale("clusters", "-o", "json").rows] == [started]
+    assert rescale("clusters", "--stop", answer="n\n").code == 1
+    assert "is being stopped" in rescale("clusters", "--stop", "--yes").out
+    rescale("status", started, "--wait", *QUICK)
+    assert rescale("clusters").err == "No cluster is left.\n"
