@@ -13,6 +13,8 @@ from typing import Any
 from scale_airflow.errors import RescaleBadAnswer
 from scale_airflow.rescale.moments import parse_moment
 
+# Exponents can name numbers that no memory holds.
+_MOST_DIGITS = 30
 # The key under which a file lies encrypted in Rescale's store. Nobody here has a use for it.
 _SECRET_FIELDS = frozenset({"encodedencryptionkey"})
 
@@ -58,8 +60,10 @@ class Documented:
 class Fields:
     """The fields of one object of an answer.
 
+    What callers can't do without (ids, statuses, lists) has to be there; the rest is read where it can be.
+
     :param kind: what the object is, for errors: ``"job"``.
-    :raises RescaleBadAnswer: from every method, if a field is missing or has another type than it must have.
+    :raises RescaleBadAnswer: if it is no object.
     """
 
     def __init__(self, document: Any, kind: str):
@@ -69,7 +73,10 @@ class Fields:
         self._kind = kind
 
     def text(self, name: str) -> str:
-        """Return a text that must be there; a number counts (ids are either)."""
+        """Return a text that must be there; a number counts (ids are either).
+
+        :raises RescaleBadAnswer: if it is not there.
+        """
         value = self.document.get(name)
         if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "":
             return str(value)
@@ -81,15 +88,9 @@ class Fields:
         return default if value is None or isinstance(value, (dict, list)) else str(value)
 
     def number(self, name: str) -> int | None:
-        """Return a whole number, None where there is none."""
-        value = self.document.get(name)
-        if value is None or value == "":
-            return None
-        try:
-            return int(value)
-        except (TypeError, ValueError, OverflowError):
-            pass
-        raise self.wrong(name, "a number")
+        """Return a whole number, None where there is none (or something else: the document still has it)."""
+        value = decimal_of(self.document.get(name))
+        return int(value) if value is not None and value == int(value) else None
 
     def amount(self, name: str) -> Decimal | None:
         """Return an exact number (prices come as texts), None where there is none."""
@@ -100,12 +101,21 @@ class Fields:
         return self.document.get(name) is True
 
     def moment(self, name: str) -> datetime | None:
-        """Return a point in time, None where there is none."""
+        """Return a point in time, None where there is none.
+
+        One more form of dates must not keep anybody from following a job: what can't be read is None.
+        """
         value = self.document.get(name)
-        return None if value in (None, "") else parse_moment(str(value))
+        try:
+            return parse_moment(value) if isinstance(value, str) else None
+        except RescaleBadAnswer:
+            return None
 
     def rows(self, name: str) -> list[Any]:
-        """Return a list, empty where there is none."""
+        """Return a list, empty where there is none.
+
+        :raises RescaleBadAnswer: if it is something else.
+        """
         value = self.document.get(name)
         if value is None:
             return []
@@ -127,14 +137,14 @@ class Fields:
 
 
 def decimal_of(value: Any) -> Decimal | None:
-    """Return an exact, finite number, None for anything else."""
+    """Return an exact number of sensible size, None for anything else."""
     if value is None or isinstance(value, (bool, dict, list)):
         return None
     try:
         number = Decimal(str(value))
     except InvalidOperation:
         return None
-    return number if number.is_finite() else None
+    return number if number.is_finite() and abs(number.adjusted()) <= _MOST_DIGITS else None
 
 
 def _kind_of(value: Any) -> str:

@@ -52,7 +52,8 @@ def http_settings(
         "limits": httpx.Limits(
             max_connections=max_concurrency, max_keepalive_connections=max_concurrency, keepalive_expiry=30.0
         ),
-        "headers": {"User-Agent": user_agent},
+        # It may name a class of a user's, whose name may have any letters.
+        "headers": {"User-Agent": user_agent.encode("ascii", "replace").decode()},
         "verify": certificates(verify),
         "follow_redirects": False,
     }

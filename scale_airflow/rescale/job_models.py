@@ -103,17 +103,23 @@ class Job(Documented):
             fields.flag("isLowPriority"),
             fields.text_or("projectId") or None,
             fields.number("expectedRuns"),
-            tuple(map(tag_name, fields.rows("tags"))),
+            tuple(tag_name(row) for row in fields.rows("tags") if _is_tag(row)),
             document=fields.document,
         )
 
 
 def tag_name(row: Any) -> str:
-    """Return a tag's name, whether it comes as a text or as an object."""
-    name = row.get("name", row.get("tag")) if isinstance(row, dict) else row
-    if isinstance(name, str):
-        return name
-    raise RescaleBadAnswer("Rescale's answer has something else where the name of a tag should be.")
+    """Return a tag's name, whether it comes as a text or as an object.
+
+    :raises RescaleBadAnswer: if it is neither.
+    """
+    if not _is_tag(row):
+        raise RescaleBadAnswer("Rescale's answer has something else where the name of a tag should be.")
+    return str(row["name"] if isinstance(row, dict) else row)
+
+
+def _is_tag(row: Any) -> bool:
+    return isinstance(row.get("name") if isinstance(row, dict) else row, str)
 
 
 @dataclass(frozen=True)

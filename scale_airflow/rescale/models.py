@@ -148,11 +148,8 @@ class CoreType(Documented):
 
 
 def _numbers(fields: Fields, name: str) -> list[Decimal]:
-    numbers = [decimal_of(row) for row in fields.rows(name)]
-    found = [number for number in numbers if number is not None]
-    if len(found) < len(numbers):
-        raise fields.wrong(name, "a list of numbers")
-    return found
+    numbers = (decimal_of(row) for row in fields.rows(name))
+    return [number for number in numbers if number is not None]
 
 
 @dataclass(frozen=True)

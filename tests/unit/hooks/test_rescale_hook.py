@@ -30,7 +30,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, extra: Any = None, **values: Any) -
     if extra is not None:
         document["extra"] = extra if isinstance(extra, str) else json.dumps(extra)
     monkeypatch.setenv("AIRFLOW_CONN_RESCALE_TEST", json.dumps(document))
-    return RescaleHook("rescale_test", purpose="operator/X")
+    return RescaleHook("rescale_test", purpose="operator/Xñé")
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_the_button_names_the_user(hook: RescaleHook, server: Server) -> None:
     request = server.seen[0]
     assert request.headers["authorization"] == f"Token {KEY}"
     assert "scale-airflow/" in request.headers["user-agent"]
-    assert request.headers["user-agent"].endswith("operator/X")
+    assert request.headers["user-agent"].endswith("operator/X??")
 
 
 @pytest.mark.parametrize(
@@ -263,3 +263,17 @@ def test_what_authors_do(hook: RescaleHook, server: Server) -> None:
     hook.delete_job("J", delete_input_files=True)
     assert server.requests()[-1] == "DELETE jobs/J/?deleteInputFiles=True"
     assert hook.list_jobs(state="completed")[0].id == "J"
+
+
+# Airflow's own model still asks the manager that Airflow's SDK replaces.
+@pytest.mark.filterwarnings("ignore:ProvidersManager.hooks is deprecated")
+def test_airflow_finds_the_hook_and_its_button(hook: RescaleHook, server: Server) -> None:
+    """As the endpoint behind the form's button does it."""
+    from airflow.models import Connection
+
+    server.on("GET users/me/", answer({"email": "a@example.org"}))
+    connection = Connection(conn_id="rescale_test", conn_type="rescale", host=server.url, password=KEY)
+    assert connection.test_connection() == (
+        True,
+        f"{server.url} answers, and the key is that of a@example.org.",
+    )

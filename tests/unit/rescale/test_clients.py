@@ -207,6 +207,11 @@ def test_garbage_is_tried_again_once(client: Face, server: Server) -> None:
     assert len(server.seen) == 2
 
 
+def test_an_answer_that_is_compressed_wrong(client: Face, server: Server) -> None:
+    server.on("GET users/me/", Raw(200, b"plain", {"Content-Encoding": "gzip"}), answer(ME))
+    assert client.send(endpoints.get_me())
+
+
 def test_no_session_beside_the_key(client: Face, server: Server) -> None:
     server.on("GET users/me/", answer(ME, Set_Cookie="sessionid=abc; Path=/"))
     for _ in range(2):
