@@ -7,17 +7,19 @@ import threading
 import time
 from collections.abc import Callable
 
-START = 8
+START = 10
 WINDOW = 0.3
 """Seconds over which a rate is measured, before anything is changed."""
 SETTLE = 0.15
 """Seconds after a change that are not measured: new connections start slowly."""
-HOLD = 8.0
+HOLD = 4.0
 """Seconds before more are tried again after more did not help."""
 CALM = 5.0
 """Seconds without growth after the server has refused a request because of too many."""
 GAIN = 0.3
 """The part of the best possible gain that more connections have to bring at least."""
+NOISE = 0.1
+"""The part of a rate that may be chance."""
 REQUEST_WORTH = 64 * 1024
 """A finished request counts like so many bytes: with small files it is requests that take time."""
 
@@ -26,14 +28,18 @@ class Adaptation:
     """Says how many connections may work at present; every method may be called from any thread.
 
     :param ceiling: how many at most.
+    :param start: how many at first. What is sent vanishes into buffers at once, so that nothing is known of
+        its rate at first: uploads start with all, and only refusals make them fewer.
     :param clock: seconds that never go back.
     """
 
-    def __init__(self, ceiling: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, ceiling: int, *, start: int = START, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._ceiling = ceiling
         self._clock = clock
         self._lock = threading.Lock()
-        self._allowed = min(START, ceiling)
+        self._allowed = min(start, ceiling)
         self._before: tuple[int, float] | None = None  # connections and rate before the last growth
         self._worth = 0
         self._since: float | None = None
@@ -87,7 +93,7 @@ class Adaptation:
             count, rate_before = self._before
             growth = self._allowed / count - 1
             self._before = None
-            if rate < rate_before * (1 + GAIN * growth):
+            if rate < rate_before * (1 + GAIN * growth - NOISE):
                 self._hold_until = now + HOLD
                 self._allowed = count
                 self._settle(now)

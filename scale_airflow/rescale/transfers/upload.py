@@ -179,7 +179,7 @@ class _Uploads:
     ) -> None:
         self._uploader, self._sources = uploader, sources
         self._meter = Meter(progress, len(sources), sum(source.size for source in sources))
-        self._schedule = Schedule(Adaptation(uploader.connections))
+        self._schedule = Schedule(Adaptation(uploader.connections, start=uploader.connections))
         self._unchanged = UnchangedFiles(uploader.client, len(sources)) if reuse else None
         self._senders: list[Sender] = []
         self._found: dict[int, RemoteFile] = {}

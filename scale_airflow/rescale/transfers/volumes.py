@@ -45,8 +45,10 @@ if TYPE_CHECKING:
 SLICE = MIB
 """Bytes that are compressed at a time."""
 _LEVEL = 1
-_HELD = 96 * MIB
-"""Bytes of volumes that are held in memory; larger ones lie in unnamed files on the disk."""
+_VOLUME = 8 * MIB
+"""Bytes of a volume at most, but for files so large that there would be too many: a second's worth or so."""
+_HELD = 48 * MIB
+"""Bytes of all volumes that are held in memory; what is more lies in unnamed files on the disk."""
 _MOST_VOLUMES = 400
 _FIRST = 4
 _HOPELESS = 0.95
@@ -112,10 +114,10 @@ class VolumesUpload:
         self._uploader, self._source = uploader, source
         self._meter = Meter(progress, 1, source.size)
         self._progress = self._meter.file(source.name, source.size)
-        self._schedule = Schedule(Adaptation(uploader.connections))
+        self._schedule = Schedule(Adaptation(uploader.connections, start=uploader.connections))
         self._senders: list[Sender] = []
         self._in_memory = _HELD // (uploader.connections + 2)
-        self._volume_size = max(volume_size or max(self._in_memory, source.size // _MOST_VOLUMES), SLICE)
+        self._volume_size = max(volume_size or max(_VOLUME, source.size // _MOST_VOLUMES), SLICE)
         self._room = threading.Semaphore(uploader.connections + 2)
         self._stem = _stem(source.name)
         self._token = secrets.token_hex(6)
@@ -277,7 +279,7 @@ class _Volume:
     """A volume that grows: in memory as long as it is not too large for that."""
 
     def __init__(self, in_memory: int) -> None:
-        self.file = tempfile.SpooledTemporaryFile(max_size=in_memory + SLICE)  # noqa: SIM115 - closed when sent
+        self.file = tempfile.SpooledTemporaryFile(max_size=in_memory)  # noqa: SIM115 - closed when sent
         self.size = self.length = 0
 
     def add(self, data: bytes, length: int) -> None:
