@@ -15,7 +15,7 @@ import requests
 
 from scale_airflow.rescale.emulator.process import EmulatorProcess
 
-ROUNDS = 600
+ROUNDS = 400
 VALUES: list[Any] = [
     *(None, True, False, 0, 1, -1, 2, 10**30, 0.5, 1e308, "", " ", "0", "x", "\x00", "\ud800", "a" * 300),
     *([], [None], [[]], [{}], {}, {"id": None}, {"id": []}, {"": ""}, {"code": "user_included"}, [{"id": 1}]),
