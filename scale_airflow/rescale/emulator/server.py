@@ -123,6 +123,8 @@ class Service:
             return json_answer(error.body, error.status, error.headers)
         except (ConnectionError, asyncio.CancelledError):
             raise
+        except web.RequestPayloadError:
+            return json_answer({"detail": "The request's body is broken."}, 400)
         except Exception as error:
             return _failure(request, error)
 
@@ -169,7 +171,8 @@ class CountingServer(web.Server):
     """Counts connections."""
 
     def __init__(self, emulator: Emulator, service: Service) -> None:
-        super().__init__(service.handle, access_log=None, read_bufsize=READ_SIZE)
+        # Bodies come as they were sent: the service does not unpack them either.
+        super().__init__(service.handle, access_log=None, read_bufsize=READ_SIZE, auto_decompress=False)
         self._counters = emulator.counters
 
     def connection_made(self, handler: object, transport: asyncio.Transport) -> None:

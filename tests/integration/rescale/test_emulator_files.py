@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import io
 import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,51 @@ def test_expect_continue_is_answered(emulator: EmulatorProcess) -> None:
         assert connection.recv(100).startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
         connection.sendall(body)
         assert connection.recv(1000).startswith(b"HTTP/1.1 201 ")
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "status"),
+    [
+        (
+            "POST /api/v2/jobs/ HTTP/1.1\r\nContent-Type: application/json\r\nContent-Encoding: gzip",
+            b"{}",
+            400,
+        ),
+        ("POST /api/v2/jobs/ HTTP/1.1\r\nContent-Type: application/json", b"{", 400),
+        ("POST /api/v2/jobs/ HTTP/1.1\r\nTransfer-Encoding: chunked", b"zz\r\n", 400),
+        ("GET /api/v2/users/me/ HTTP/1.1\r\nHost: a b", b"", 200),
+        ("GET /api/v2/users/me/ HTTP/1.0", b"", 200),
+        ("GET http://elsewhere/api/v2/users/me/ HTTP/1.1\r\nHost: x", b"", 200),
+        ("NONSENSE", b"", 400),
+    ],
+)
+def test_odd_requests_have_answers(emulator: EmulatorProcess, head: str, body: bytes, status: int) -> None:
+    length = "" if "chunked" in head or not body else f"Content-Length: {len(body)}\r\n"
+    with socket.create_connection(("127.0.0.1", urlsplit(emulator.base_url).port or 0)) as connection:
+        connection.settimeout(10)
+        connection.sendall(
+            f"{head}\r\nAuthorization: Token {emulator.api_key}\r\n{length}\r\n".encode() + body
+        )
+        assert connection.recv(1000).split(b" ")[1] == str(status).encode()
+    assert (emulator.root.parent / f"{emulator.root.name}.log").read_text() == ""
+
+
+@pytest.mark.parametrize("polite", [True, False])
+def test_clients_that_leave_are_no_defect(emulator: EmulatorProcess, polite: bool) -> None:
+    made = emulator.admin.make_file("left", 30_000_000)
+    head = f"Host: x\r\nAuthorization: Token {emulator.api_key}\r\n"
+    for request in (
+        f"GET /api/v2/files/{made['id']}/contents/ HTTP/1.1\r\n{head}\r\n",
+        f"PUT /api/v2/files/contents/ HTTP/1.1\r\n{head}Content-Length: 99\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\n\r\n--x",
+    ):
+        with socket.create_connection(("127.0.0.1", urlsplit(emulator.base_url).port or 0)) as connection:
+            if not polite:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.sendall(request.encode())
+            wait_for(lambda: emulator.admin.counters()["live_requests"] > 0)
+        wait_for(lambda: emulator.admin.counters()["live_requests"] == 0)
+    assert (emulator.root.parent / f"{emulator.root.name}.log").read_text() == ""
 
 
 @pytest.mark.parametrize(
