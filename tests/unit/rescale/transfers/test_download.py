@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ from scale_airflow.errors import (
 from scale_airflow.rescale.file_models import RemoteFile
 from scale_airflow.rescale.policy import RequestPolicy
 from scale_airflow.rescale.transfers import Downloaded, Downloader, Progress
+from scale_airflow.rescale.transfers.landing import DiskFull
 from scale_airflow.rescale.transfers.names import PARTS_FOLDER
 
 POLICY = RequestPolicy(
@@ -432,3 +434,22 @@ def test_a_small_file_that_can_not_be_stored_leaves_nothing(served: Served, tmp_
         fetch(served, [served.file("small", SMALL)], tmp_path)
     assert names_in(tmp_path) == []
     assert os.listdir(tmp_path) == ["small"]
+
+
+@pytest.mark.mounts
+def test_a_full_disk_is_told_and_nothing_is_left(served: Served, tmp_path: Path) -> None:
+    place = tmp_path / "disk"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "scale-test", place], check=True)
+    try:
+        with pytest.raises(DiskFull, match=r"big can't be stored: there is no room in"):
+            fetch(served, [served.file("big", BIG)], place)
+        assert served.ranges == []
+        small = [served.file(f"small-{number}", BIG[:900_000]) for number in range(4)]
+        with pytest.raises(DiskFull, match="small-"):
+            fetch(served, small, place)
+        # What is whole stays, what is not is gone.
+        assert all((place / name).read_bytes() == BIG[:900_000] for name in names_in(place))
+        assert PARTS_FOLDER not in os.listdir(place)
+    finally:
+        subprocess.run(["umount", place], check=True)
