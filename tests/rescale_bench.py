@@ -20,7 +20,8 @@ from unit.execution.fake_runtime import FakeRuntime, RecordingLog, make_order, m
 from scale_airflow import crash_points
 from scale_airflow.execution.backends.rescale import RescaleBackend
 from scale_airflow.execution.backends.rescale_job import Pacing
-from scale_airflow.execution.order import ExecutionOrder, RemoteMark, ReportAnswer
+from scale_airflow.execution.log_sender import STREAMS
+from scale_airflow.execution.order import ExecutionOrder, KeptOutput, RemoteMark, ReportAnswer
 from scale_airflow.execution.runner import Execution
 from scale_airflow.hooks.client import RuntimeClient
 from scale_airflow.hooks.rescale_connection import RescaleSettings
@@ -59,7 +60,9 @@ class Bench:
         values = {
             "backend": "rescale",
             "configuration": {"remote": remote, **changes.pop("configuration", {})},
-            "remote": RemoteMark(self.marker, datetime.now(timezone.utc).isoformat()),
+            "remote": RemoteMark(
+                self.marker, datetime.now(timezone.utc).isoformat(), *2 * [KeptOutput(0, 0)]
+            ),
             **changes,
         }
         return make_order(self.root, f"{sys.executable} {path}", arguments, **values)
@@ -78,6 +81,15 @@ class Bench:
 
     def out(self, stream: str = "stdout") -> str:
         return self.runtime.output(stream).decode()
+
+    def again(self, order: ExecutionOrder) -> ExecutionOrder:
+        """The order as the next try gets it."""
+        assert order.remote is not None
+        kept = []
+        for stream in STREAMS:
+            sent = {body["sequence"] for body in self.runtime.bodies("/log/") if body["stream"] == stream}
+            kept.append(KeptOutput(len(sent), len(self.runtime.output(stream))))
+        return replace(order, continues=True, remote=replace(order.remote, stdout=kept[0], stderr=kept[1]))
 
     def failure(self) -> dict[str, Any]:
         (report,) = self.runtime.bodies("/fail/")

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,20 @@ class _Pending:
         self.start += size
         self.sequence += 1
         self.end = None
+
+
+def note_progress(notes: Path, progress: Mapping[Stream, tuple[int, int]]) -> None:
+    """Write the notes of a sender of which the server has kept the next sequence numbers and the bytes.
+
+    :raises OSError: if they can't be written.
+    """
+    document = {
+        stream: {"sequence": sequence, "start": size, "end": None}
+        for stream, (sequence, size) in progress.items()
+    }
+    temporary = notes.with_suffix(".new")
+    temporary.write_text(json.dumps(document))
+    os.replace(temporary, notes)
 
 
 class ChunkSender:

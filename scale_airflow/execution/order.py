@@ -17,6 +17,7 @@ __all__ = [
     "ExecutionOrder",
     "FailureReport",
     "FileRef",
+    "KeptOutput",
     "LogChunk",
     "MessageError",
     "NodeAnswer",
@@ -83,11 +84,24 @@ class OrderOutput(Message):
 
 
 @dataclass(frozen=True)
+class KeptOutput(Message):
+    """How much of a stream the API server has: the next chunk's ``sequence``, and the ``size`` in bytes."""
+
+    sequence: int
+    size: int
+
+
+@dataclass(frozen=True)
 class RemoteMark(Message):
-    """What an execution's job on another system is found by, and since when there may be one (ISO 8601)."""
+    """What an execution's job on another system is found by, and since when there may be one (ISO 8601).
+
+    Also a worker that knows nothing of it may go on with it: of its output that comes again, so much is kept.
+    """
 
     marker: str
     since: str
+    stdout: KeptOutput
+    stderr: KeptOutput
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,23 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from scale_airflow.errors import Fault, InvalidDocument
-from scale_airflow.execution.order import LogChunk
+from scale_airflow.execution.order import KeptOutput, LogChunk, Stream
 from scale_airflow.store.models import JobLog, utcnow
 
 STREAMS = {"stdout": 1, "stderr": 2}
 #: A chunk's text may be this long once unpacked: what is longer is no log of ours but a bomb.
 MAX_CHUNK_BYTES = 4 * 1024 * 1024
+
+
+def kept_output(session: Session, execution_id: int, stream: Stream) -> KeptOutput:
+    """Return how much of a stream is kept."""
+    last = session.execute(
+        select(JobLog.sequence, JobLog.total)
+        .where(JobLog.job_exe_id == execution_id, JobLog.stream == STREAMS[stream])
+        .order_by(JobLog.sequence.desc())
+        .limit(1)
+    ).one_or_none()
+    return KeptOutput(0, 0) if last is None else KeptOutput(last.sequence + 1, last.total)
 
 
 def append_log(session: Session, execution_id: int, chunk: LogChunk, max_log_bytes: int) -> bool:

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from scale_airflow.errors import InvalidRequest
 from scale_airflow.execution.order import RemoteMark
 from scale_airflow.services.backends import remote_of
+from scale_airflow.services.logs import kept_output
 from scale_airflow.store.models import JobExecution, JobType, RemoteJob, utcnow
 from scale_airflow.store.session import transaction
 
@@ -78,7 +79,12 @@ def note(session: Session, job_type: JobType, execution: JobExecution) -> Remote
             created=utcnow(),
         )
         session.add(known)
-    return RemoteMark(known.marker, known.created.isoformat())
+    return RemoteMark(
+        known.marker,
+        known.created.isoformat(),
+        stdout=kept_output(session, execution.id, "stdout"),
+        stderr=kept_output(session, execution.id, "stderr"),
+    )
 
 
 def take_due(session: Session) -> list[Leftover]:

@@ -22,7 +22,9 @@ from scale_airflow.execution.backends.base import Checkpoint, JobRun, Output
 from scale_airflow.execution.backends.rescale_command import ENDING
 from scale_airflow.execution.backends.rescale_job import KILLED, Pacing, RescaleJob
 from scale_airflow.execution.backends.rescale_launch import NOTES, Launch, Notes, marker_of, remote_of
-from scale_airflow.execution.order import ExecutionOrder
+from scale_airflow.execution.log_sender import note_progress
+from scale_airflow.execution.order import ExecutionOrder, RemoteMark
+from scale_airflow.execution.staging import Scratch
 from scale_airflow.hooks.rescale_connection import RescaleSettings
 from scale_airflow.rescale.client import RescaleClient
 from scale_airflow.rescale.endpoints import list_cluster_statuses, list_job_files, list_statuses
@@ -71,6 +73,8 @@ class RescaleBackend:
         remote = remote_of(order)
         self._found = found = self._connect(remote.connection)
         self._client = _client(found)
+        if order.continues and order.remote is not None:
+            self._note_output(Scratch(self._settings.work_dir, order.execution_id), order.remote)
         return {"image": None}
 
     def adopt(self, run: JobRun, output: Output) -> RescaleJob | None:
@@ -122,6 +126,17 @@ class RescaleBackend:
         """Close the connections; see :class:`Backend`."""
         if self._found is not None:
             self._client.close()
+
+    def _note_output(self, scratch: Scratch, mark: RemoteMark) -> None:
+        """Have the output that is kept not sent again, whichever host sent it."""
+        scratch.create()
+        note_progress(
+            scratch.notes,
+            {
+                "stdout": (mark.stdout.sequence, mark.stdout.size),
+                "stderr": (mark.stderr.sequence, mark.stderr.size),
+            },
+        )
 
     @property
     def _known(self) -> RescaleSettings:
