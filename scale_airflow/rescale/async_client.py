@@ -18,6 +18,7 @@ from scale_airflow.rescale.http_settings import (
     MAX_CONCURRENCY,
     USER_AGENT,
     Intake,
+    check_concurrency,
     failure_of,
     headers_of,
     http_settings,
@@ -57,6 +58,7 @@ class AsyncRescaleClient:
         self.credentials = credentials
         self.policy = policy or RequestPolicy()
         self.rates = rates or shared_buckets(credentials)
+        check_concurrency(max_concurrency)
         settings = http_settings(
             self.policy, verify=verify, user_agent=user_agent, max_concurrency=max_concurrency
         )
@@ -64,8 +66,9 @@ class AsyncRescaleClient:
             pattern: httpx.AsyncHTTPTransport(verify=settings["verify"], limits=settings["limits"], proxy=url)
             for pattern, url in proxy_urls(proxies).items()
         }
-        self._http = httpx.AsyncClient(mounts=mounts, **settings)
-        without_cookies(self._http)
+        # httpx looks at all that wait whenever one is done: with hundreds that holds up the event loop.
+        self._turns = asyncio.Semaphore(max_concurrency)
+        self._http = without_cookies(httpx.AsyncClient(mounts=mounts, **settings))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_url!r})"
@@ -147,9 +150,12 @@ class AsyncRescaleClient:
             await asyncio.sleep(step.seconds)
             return None
         try:
-            async with self._http.stream(
-                step.method, step.url, headers=headers_of(step, self.credentials), content=step.body
-            ) as response:
+            async with (
+                self._turns,
+                self._http.stream(
+                    step.method, step.url, headers=headers_of(step, self.credentials), content=step.body
+                ) as response,
+            ):
                 intake = Intake(response, self.policy)
                 async for piece in response.aiter_bytes():
                     if failure := intake.take(piece):

@@ -14,10 +14,12 @@ from scale_airflow.errors import RescaleError
 from scale_airflow.rescale.calls import Call, Flow, Pause
 from scale_airflow.rescale.credentials import Credentials
 from scale_airflow.rescale.exchange import Request, exchange
+from scale_airflow.rescale.http_pool import HttpPool
 from scale_airflow.rescale.http_settings import (
     MAX_CONCURRENCY,
     USER_AGENT,
     Intake,
+    check_concurrency,
     failure_of,
     headers_of,
     http_settings,
@@ -57,15 +59,18 @@ class RescaleClient:
         self.credentials = credentials
         self.policy = policy or RequestPolicy()
         self.rates = rates or shared_buckets(credentials)
-        settings = http_settings(
-            self.policy, verify=verify, user_agent=user_agent, max_concurrency=max_concurrency
-        )
-        mounts = {
-            pattern: httpx.HTTPTransport(verify=settings["verify"], limits=settings["limits"], proxy=url)
-            for pattern, url in proxy_urls(proxies).items()
-        }
-        self._http = httpx.Client(mounts=mounts, **settings)
-        without_cookies(self._http)
+        check_concurrency(max_concurrency)
+        settings = http_settings(self.policy, verify=verify, user_agent=user_agent, max_concurrency=1)
+        urls = proxy_urls(proxies)
+
+        def make() -> httpx.Client:
+            mounts = {
+                pattern: httpx.HTTPTransport(verify=settings["verify"], limits=settings["limits"], proxy=url)
+                for pattern, url in urls.items()
+            }
+            return without_cookies(httpx.Client(mounts=mounts, **settings))
+
+        self._http = HttpPool(make, max_concurrency)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_url!r})"
@@ -146,9 +151,12 @@ class RescaleClient:
             time.sleep(step.seconds)
             return None
         try:
-            with self._http.stream(
-                step.method, step.url, headers=headers_of(step, self.credentials), content=step.body
-            ) as response:
+            with (
+                self._http.client() as http,
+                http.stream(
+                    step.method, step.url, headers=headers_of(step, self.credentials), content=step.body
+                ) as response,
+            ):
                 intake = Intake(response, self.policy)
                 for piece in response.iter_bytes():
                     if failure := intake.take(piece):

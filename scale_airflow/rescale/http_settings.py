@@ -10,7 +10,7 @@ from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -19,6 +19,7 @@ from scale_airflow.rescale.credentials import Credentials
 from scale_airflow.rescale.exchange import Request
 from scale_airflow.rescale.policy import Answer, Failed, Failure, RequestPolicy
 
+ClientT = TypeVar("ClientT", httpx.Client, httpx.AsyncClient)
 USER_AGENT = f"scale-airflow/{version('scale-airflow')} httpx/{httpx.__version__}"
 MAX_CONCURRENCY = 16
 _NOT_SENT = (
@@ -45,8 +46,6 @@ def http_settings(
     :param max_concurrency: connections at once.
     :raises InstallationError: if the certificates can't be read.
     """
-    if max_concurrency < 1:
-        raise InstallationError("max_concurrency of Rescale's client is below 1.", "Set it to 1 or more.")
     return {
         "timeout": httpx.Timeout(policy.read_timeout, connect=policy.connect_timeout, pool=None),
         "limits": httpx.Limits(
@@ -120,9 +119,19 @@ class Intake:
         return Answer(self._response.status_code, headers, b"".join(self._pieces))
 
 
-def without_cookies(client: httpx.Client | httpx.AsyncClient) -> None:
+def check_concurrency(number: int) -> None:
+    """Check how many connections there may be at once.
+
+    :raises InstallationError: if it is none.
+    """
+    if number < 1:
+        raise InstallationError("max_concurrency of Rescale's client is below 1.", "Set it to 1 or more.")
+
+
+def without_cookies(client: ClientT) -> ClientT:
     """Have a client keep no cookies: a session beside the key would be another way to be somebody."""
     client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    return client
 
 
 @lru_cache(maxsize=8)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import threading
@@ -29,7 +30,7 @@ from scale_airflow.errors import (
     RescaleUncertain,
     RescaleUnreachable,
 )
-from scale_airflow.rescale import RateBuckets, Scope, endpoints
+from scale_airflow.rescale import AsyncRescaleClient, Credentials, RateBuckets, Scope, endpoints
 from scale_airflow.rescale.calls import Call
 
 ME = {"email": "a@example.org"}
@@ -341,16 +342,49 @@ def test_a_body_that_is_not_json_is_ours_to_mend(client: Face) -> None:
 
 
 def test_many_threads_share_a_client(server: Server) -> None:
-    server.on("GET users/me/", answer(ME))
+    server.on("POST jobs/J/submit/", Raw(200))
     client = face("sync", server.url, KEY, max_concurrency=3)
-    threads = [threading.Thread(target=client.send, args=(endpoints.get_me(),)) for _ in range(20)]
+
+    def submit() -> None:
+        for _ in range(20):
+            client.send(endpoints.submit_job("J"))
+
+    threads = [threading.Thread(target=submit) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     client.close()
-    assert len(server.seen) == 20
+    # None was uncertain, which a request in a connection that another thread has closed would be.
+    assert len(server.seen) == 400
     assert server.connections <= 3
+
+
+async def test_many_tasks_share_a_client(server: Server) -> None:
+    server.on("POST jobs/J/submit/", Raw(200))
+    credentials = Credentials.of(server.url, KEY)
+    async with AsyncRescaleClient(credentials, rates=RateBuckets({}), max_concurrency=3) as client:
+        await asyncio.gather(*(client.send(endpoints.submit_job("J")) for _ in range(200)))
+    assert len(server.seen) == 200
+    assert server.connections <= 3
+
+
+def test_a_closed_client_says_so(server: Server) -> None:
+    client = face("sync", server.url, KEY)
+    going_on = threading.Event()
+    server.on("GET users/me/", Raw(200, json.dumps(ME).encode(), wait_for=going_on))
+    thread = threading.Thread(target=client.send, args=(endpoints.get_me(),))
+    thread.start()
+    give_up = time.monotonic() + 20
+    while not server.seen and time.monotonic() < give_up:
+        time.sleep(0.001)
+    client.close()
+    going_on.set()
+    thread.join()
+    with pytest.raises(RuntimeError, match="closed"):
+        client.send(endpoints.get_me())
+    with pytest.raises(InstallationError, match="max_concurrency"):
+        face("sync", server.url, KEY, max_concurrency=0)
 
 
 def test_a_proxy_that_does_not_let_through(server: Server) -> None:
