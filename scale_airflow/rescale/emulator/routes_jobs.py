@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from scale_airflow.rescale.emulator import catalog
@@ -199,7 +200,8 @@ async def list_statuses(exchange: Exchange) -> Answer:
     every = emulator.settings.gateway_timeout_every
     if every and emulator.status_requests % every == 0:
         return gateway_answer(504)
-    history = exchange.state.history(JOB, record.id)[::-1]
+    told = emulator.clock.now() - timedelta(seconds=emulator.settings.statuses_late)
+    history = [one for one in reversed(exchange.state.history(JOB, record.id)) if one.date <= told]
     offset = emulator.settings.mixed_dates
     return json_answer(page_of(history, exchange.url, lambda one: status_document(one, offset=offset)))
 

@@ -430,3 +430,14 @@ def test_statuses_time_out_now_and_then(emulator: EmulatorProcess, api: Api) -> 
         assert sorted(found) == [False, False, True, True]
     finally:
         emulator.admin.settings(gateway_timeout_every=0)
+
+
+def test_statuses_can_come_late(emulator: EmulatorProcess, api: Api) -> None:
+    emulator.admin.settings(statuses_late=1000)
+    try:
+        job_id = submitted(api, job())
+        wait_for(lambda: not emulator.admin.job(job_id)["cluster_up"])
+        assert names(api, job_id) == []
+    finally:
+        emulator.admin.settings(statuses_late=0)
+    assert names(api, job_id)[0] == "Completed"
