@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 import subprocess
 import sys
 import time
@@ -37,6 +38,7 @@ POLICY = RequestPolicy(
     connect_timeout=5, read_timeout=1.5, tries=4, first_pause=0.01, pause_cap=0.05, longest_pause=5
 )
 CONTENTS = "/contents/"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "rescale-transfers.md"
 SIDE = Path(__file__).with_name("transfer_side.py")
 
 
@@ -374,6 +376,22 @@ def test_volumes_become_the_file_in_a_job(
     with Downloader(credentials, policy=POLICY) as downloader:
         (log,) = downloader.download([files["process_output.log"]], tmp_path)
     assert "put together from" in log.path.read_text()
+
+
+def test_the_examples_of_the_page(
+    emulator: EmulatorProcess, client: RescaleClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL):
+        exec(block, names)
+    monkeypatch.setenv("RESCALE_API_KEY", emulator.api_key)
+    monkeypatch.setenv("RESCALE_API_BASE_URL", emulator.base_url)
+    (tmp_path / "mesh.dat").write_bytes(text(3 * MIB))
+    job_id = names["run_with_large_input"](tmp_path / "mesh.dat")
+    wait_for_end(client, job_id)
+    names["fetch_results"](job_id, tmp_path / "results")
+    told = (tmp_path / "results" / "checksum.txt").read_text()
+    assert told == f"{hashlib.sha512(text(3 * MIB)).hexdigest()}  mesh.dat\n"
 
 
 def test_volumes_that_fail_are_deleted(
