@@ -30,9 +30,13 @@ def provider_info() -> dict[str, Any]:
                     "scale_airflow.operators.scale_metrics",
                     "scale_airflow.operators.rescale",
                     "scale_airflow.operators.rescale_cluster",
+                    "scale_airflow.operators.rescale_decorator",
                     "scale_airflow.operators.rescale_files",
                     "scale_airflow.operators.rescale_jobs",
+                    "scale_airflow.operators.rescale_start",
                     "scale_airflow.operators.rescale_storage",
+                    "scale_airflow.operators.rescale_templates",
+                    "scale_airflow.operators.rescale_wait",
                 ],
             }
         ],
