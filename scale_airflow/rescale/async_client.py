@@ -62,13 +62,19 @@ class AsyncRescaleClient:
         settings = http_settings(
             self.policy, verify=verify, user_agent=user_agent, max_concurrency=max_concurrency
         )
-        mounts = {
-            pattern: httpx.AsyncHTTPTransport(verify=settings["verify"], limits=settings["limits"], proxy=url)
-            for pattern, url in proxy_urls(proxies).items()
-        }
+        urls = proxy_urls(proxies)
+
+        def make(limits: httpx.Limits) -> httpx.AsyncClient:
+            mounts = {
+                pattern: httpx.AsyncHTTPTransport(verify=settings["verify"], limits=limits, proxy=url)
+                for pattern, url in urls.items()
+            }
+            return without_cookies(httpx.AsyncClient(mounts=mounts, **{**settings, "limits": limits}))
+
         # httpx looks at all that wait whenever one is done: with hundreds that holds up the event loop.
         self._turns = asyncio.Semaphore(max_concurrency)
-        self._http = without_cookies(httpx.AsyncClient(mounts=mounts, **settings))
+        self._http = make(settings["limits"])
+        self._fresh = make(httpx.Limits(max_keepalive_connections=0))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_url!r})"
@@ -92,6 +98,7 @@ class AsyncRescaleClient:
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+        await self._fresh.aclose()
 
     async def send(self, call: Call[T]) -> T:
         """Carry out a call and return its result.
@@ -149,10 +156,11 @@ class AsyncRescaleClient:
         if isinstance(step, Pause):
             await asyncio.sleep(step.seconds)
             return None
+        http = self._fresh if step.fresh else self._http
         try:
             async with (
                 self._turns,
-                self._http.stream(
+                http.stream(
                     step.method, step.url, headers=headers_of(step, self.credentials), content=step.body
                 ) as response,
             ):

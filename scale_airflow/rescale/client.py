@@ -152,7 +152,7 @@ class RescaleClient:
             return None
         try:
             with (
-                self._http.client() as http,
+                self._http.client(fresh=step.fresh) as http,
                 http.stream(
                     step.method, step.url, headers=headers_of(step, self.credentials), content=step.body
                 ) as response,

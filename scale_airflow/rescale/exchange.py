@@ -40,6 +40,8 @@ class Request:
     """One HTTP request.
 
     :param authorized: send the key with it.
+    :param fresh: over a connection of its own. A server may be closing an idle one at this moment, and what
+        must not be repeated would be lost in it, or not: nobody could tell.
     """
 
     method: str
@@ -47,6 +49,7 @@ class Request:
     headers: Mapping[str, str]
     body: bytes | None = field(default=None, repr=False)
     authorized: bool = True
+    fresh: bool = False
 
 
 # Yields what is to be done; is sent an Answer or a Failed for a Request, anything for a Pause.
@@ -104,7 +107,7 @@ def request_of(call: Call[Any], base_url: str) -> Request:
         headers["Content-Type"] = "application/json"
         body = _json(call)
     url = f"{base_url}{API}{call.path}{'?' if query else ''}{query}"
-    return Request(call.method, url, headers, body)
+    return Request(call.method, url, headers, body, fresh=call.repeat is Repeat.NEVER)
 
 
 def _json(call: Call[Any]) -> bytes:

@@ -31,24 +31,25 @@ class HttpPool:
         self._closed = False
 
     @contextmanager
-    def client(self) -> Iterator[httpx.Client]:
+    def client(self, *, fresh: bool = False) -> Iterator[httpx.Client]:
         """Lend a client, preferably the one that was used last: its connection is still open.
 
+        :param fresh: one without a connection yet, which is closed afterwards.
         :raises RuntimeError: if the pool is closed.
         """
         with self._free:
             with self._lock:
                 if self._closed:
                     raise RuntimeError("The client of Rescale is closed.")
-                lent = self._idle.pop() if self._idle else self._make()
+                lent = self._idle.pop() if self._idle and not fresh else self._make()
             try:
                 yield lent
             finally:
-                self._take_back(lent)
+                self._take_back(lent, keep=not fresh)
 
-    def _take_back(self, client: httpx.Client) -> None:
+    def _take_back(self, client: httpx.Client, *, keep: bool) -> None:
         with self._lock:
-            if not self._closed:
+            if keep and not self._closed:
                 self._idle.append(client)
                 return
         client.close()

@@ -342,29 +342,42 @@ def test_a_body_that_is_not_json_is_ours_to_mend(client: Face) -> None:
 
 
 def test_many_threads_share_a_client(server: Server) -> None:
-    server.on("POST jobs/J/submit/", Raw(200))
+    server.on("GET users/me/", answer(ME))
     client = face("sync", server.url, KEY, max_concurrency=3)
 
-    def submit() -> None:
+    def ask() -> None:
         for _ in range(20):
-            client.send(endpoints.submit_job("J"))
+            client.send(endpoints.get_me())
 
-    threads = [threading.Thread(target=submit) for _ in range(20)]
+    threads = [threading.Thread(target=ask) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     client.close()
-    # None was uncertain, which a request in a connection that another thread has closed would be.
+    # None was repeated, as it would be if another thread had closed its connection.
     assert len(server.seen) == 400
     assert server.connections <= 3
 
 
+def test_a_submit_is_not_lost_in_an_old_connection(client: Face, server: Server) -> None:
+    def serve(seen: Seen) -> Raw:
+        old = {each.connection for each in server.seen[:-1]}
+        return Raw(hang_up=True) if seen.connection in old else Raw(200)
+
+    server.on("GET users/me/", answer(ME))
+    server.on("POST jobs/J/submit/", serve)
+    for _ in range(2):
+        client.send(endpoints.get_me())
+        client.send(endpoints.submit_job("J"))
+    assert server.connections == 3
+
+
 async def test_many_tasks_share_a_client(server: Server) -> None:
-    server.on("POST jobs/J/submit/", Raw(200))
+    server.on("GET users/me/", answer(ME))
     credentials = Credentials.of(server.url, KEY)
     async with AsyncRescaleClient(credentials, rates=RateBuckets({}), max_concurrency=3) as client:
-        await asyncio.gather(*(client.send(endpoints.submit_job("J")) for _ in range(200)))
+        await asyncio.gather(*(client.send(endpoints.get_me()) for _ in range(200)))
     assert len(server.seen) == 200
     assert server.connections <= 3
 
