@@ -12,6 +12,7 @@ from typing import Any
 
 import asyncssh
 import pytest
+import requests
 
 from demo.installation import Installation
 from scale_airflow.rescale.emulator.process import AdminClient, EmulatorProcess
@@ -40,17 +41,23 @@ class Rescale:
     def start(self, dag_id: str, **params: Any) -> str:
         """Start a run of a DAG as soon as Airflow knows it; return its id."""
 
-        def known() -> bool:
-            dags = self.scale.client.airflow("GET", "dags", params={"limit": 200})["dags"]
-            return dag_id in {dag["dag_id"] for dag in dags}
-
-        eventually(known, f"DAG {dag_id}")
-        self.scale.client.airflow("PATCH", f"dags/{dag_id}", json={"is_paused": False})
+        client = self.scale.client
         conf = {"results": str(self.results), **params}
-        run = self.scale.client.airflow(
-            "POST", f"dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf}
-        )
-        return str(run["dag_run_id"])
+
+        def started() -> str | None:
+            try:
+                client.airflow("PATCH", f"dags/{dag_id}", json={"is_paused": False})
+                run = client.airflow(
+                    "POST", f"dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf}
+                )
+            except requests.HTTPError as error:
+                # A DAG is listed before it can be run.
+                if error.response is None or error.response.status_code != requests.codes.not_found:
+                    raise
+                return None
+            return str(run["dag_run_id"])
+
+        return eventually(started, f"DAG {dag_id}")
 
     def reached(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
         """Wait until a task is in a state; fail at once, with its log, when it fails."""
@@ -98,20 +105,25 @@ class Rescale:
 
 @pytest.fixture(scope="session")
 def rescale(scale: Scale, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rescale]:
-    """The emulator, known to Airflow as ``rescale_default``, and the example as it is in ``dags/``."""
+    """The emulator, known to Airflow as ``rescale_default``, and the example as it is in ``dags/``.
+
+    Through ``rescale_foreign`` its clusters can't be reached.
+    """
     folder = tmp_path_factory.mktemp("rescale")
     key = asyncssh.generate_private_key("ssh-ed25519")
     key.write_private_key(str(folder / "key"))
     (folder / "authorized_keys").write_bytes(key.export_public_key())
+    asyncssh.generate_private_key("ssh-ed25519").write_private_key(str(folder / "foreign_key"))
     with EmulatorProcess(folder / "root", pace=0.1, authorized_keys=folder / "authorized_keys") as emulator:
-        connection = {
-            "connection_id": "rescale_default",
-            "conn_type": "rescale",
-            "host": emulator.base_url,
-            "password": emulator.api_key,
-            "extra": json.dumps({"ssh_key_file": str(folder / "key")}),
-        }
-        scale.client.airflow("POST", "connections", json=connection)
+        for name, file in (("rescale_default", "key"), ("rescale_foreign", "foreign_key")):
+            connection = {
+                "connection_id": name,
+                "conn_type": "rescale",
+                "host": emulator.base_url,
+                "password": emulator.api_key,
+                "extra": json.dumps({"ssh_key_file": str(folder / file)}),
+            }
+            scale.client.airflow("POST", "connections", json=connection)
         for file in [*(CHECKOUT / "dags").glob("rescale_*.py"), *(HERE / "dags").glob("*.py")]:
             shutil.copy(file, scale.installation.dags)
         yield Rescale(scale, emulator, folder / "results")

@@ -14,18 +14,15 @@ from demo import processes
 from tests.e2e.rescale.conftest import Rescale
 from tests.e2e.system import eventually
 
-EXAMPLES = ("rescale_job", "rescale_function", "rescale_study", "rescale_steps", "rescale_cluster")
+EXAMPLES = ("rescale_cluster", "rescale_job", "rescale_function", "rescale_study", "rescale_steps")
+CLUSTERS = ("rescale_broken_cluster", "rescale_foreign_cluster", "rescale_held_cluster")
 
 
 @pytest.fixture(scope="module")
 def runs(rescale: Rescale) -> dict[str, str]:
     """A run of each of the example's DAGs, all at once, and one whose job waits to be let go; their ids."""
     held = rescale.start("rescale_held", go=str(go(rescale)))
-    return {
-        "rescale_held": held,
-        "rescale_held_cluster": rescale.start("rescale_held_cluster"),
-        **{dag_id: rescale.start(dag_id) for dag_id in EXAMPLES},
-    }
+    return {"rescale_held": held, **{dag_id: rescale.start(dag_id) for dag_id in (*EXAMPLES, *CLUSTERS)}}
 
 
 def go(rescale: Rescale) -> Path:
@@ -106,6 +103,36 @@ def test_a_cluster(rescale: Rescale, runs: dict[str, str]) -> None:
     assert rescale.paid("solver (cluster") == {cluster["job_id"]: 1}
 
 
+def test_no_cluster_is_left_when_a_command_fails(rescale: Rescale, runs: dict[str, str]) -> None:
+    run_id = runs["rescale_broken_cluster"]
+    rescale.ended("rescale_broken_cluster", run_id)
+    states = rescale.states("rescale_broken_cluster", run_id)
+    assert states == {"broken_start": "success", "fails": "failed", "broken_stop": "success"}
+    assert "exit code 4" in rescale.log("rescale_broken_cluster", run_id, "fails")
+    assert not any(job["cluster_up"] for job in rescale.admin.jobs() if "broken" in job["document"]["name"])
+
+
+def test_no_cluster_is_left_when_it_can_not_be_reached(rescale: Rescale, runs: dict[str, str]) -> None:
+    run_id = runs["rescale_foreign_cluster"]
+    rescale.ended("rescale_foreign_cluster", run_id)
+    states = rescale.states("rescale_foreign_cluster", run_id)
+    assert states == {"foreign_start": "failed", "never": "upstream_failed", "foreign_stop": "success"}
+    assert "Job Settings" in rescale.log("rescale_foreign_cluster", run_id, "foreign_start")
+    assert not any(job["cluster_up"] for job in rescale.admin.jobs() if "foreign" in job["document"]["name"])
+
+
+def test_no_cluster_is_left_when_the_run_is_given_up(rescale: Rescale, runs: dict[str, str]) -> None:
+    run_id = runs["rescale_held_cluster"]
+    rescale.reached("rescale_held_cluster", run_id, "sleeps", "deferred")
+    rescale.scale.client.airflow(
+        "PATCH", f"dags/rescale_held_cluster/dagRuns/{run_id}", json={"state": "failed"}
+    )
+    rescale.ended("rescale_held_cluster", run_id)
+    assert rescale.states("rescale_held_cluster", run_id)["held_stop"] == "success"
+    cluster = rescale.xcom("rescale_held_cluster", run_id, "held_start")
+    assert not rescale.admin.job(cluster["job_id"])["cluster_up"]
+
+
 def test_a_killed_triggerer_costs_no_second_run(rescale: Rescale, runs: dict[str, str]) -> None:
     run_id = runs["rescale_held"]
     rescale.reached("rescale_held", run_id, "held", "deferred")
@@ -124,39 +151,3 @@ def test_a_killed_triggerer_costs_no_second_run(rescale: Rescale, runs: dict[str
 
 def executes(rescale: Rescale, job_id: str) -> bool:
     return rescale.admin.job(job_id)["statuses"][-1]["status"] == "Executing"
-
-
-def test_no_cluster_is_left_when_a_command_fails(rescale: Rescale) -> None:
-    run_id = rescale.start("rescale_broken_cluster")
-    rescale.ended("rescale_broken_cluster", run_id)
-    states = rescale.states("rescale_broken_cluster", run_id)
-    assert states == {"broken_start": "success", "fails": "failed", "broken_stop": "success"}
-    assert "exit code 4" in rescale.log("rescale_broken_cluster", run_id, "fails")
-    assert not any(job["cluster_up"] for job in rescale.admin.jobs() if "broken" in job["document"]["name"])
-
-
-def test_no_cluster_is_left_when_it_can_not_be_reached(rescale: Rescale) -> None:
-    keys = rescale.results.parent / "authorized_keys"
-    known = keys.read_text()
-    keys.write_text("")
-    try:
-        run_id = rescale.start("rescale_broken_cluster")
-        rescale.ended("rescale_broken_cluster", run_id)
-    finally:
-        keys.write_text(known)
-    states = rescale.states("rescale_broken_cluster", run_id)
-    assert states == {"broken_start": "failed", "fails": "upstream_failed", "broken_stop": "success"}
-    assert "Job Settings" in rescale.log("rescale_broken_cluster", run_id, "broken_start")
-    assert not any(job["cluster_up"] for job in rescale.admin.jobs() if "broken" in job["document"]["name"])
-
-
-def test_no_cluster_is_left_when_the_run_is_given_up(rescale: Rescale, runs: dict[str, str]) -> None:
-    run_id = runs["rescale_held_cluster"]
-    rescale.reached("rescale_held_cluster", run_id, "sleeps", "deferred")
-    rescale.scale.client.airflow(
-        "PATCH", f"dags/rescale_held_cluster/dagRuns/{run_id}", json={"state": "failed"}
-    )
-    rescale.ended("rescale_held_cluster", run_id)
-    assert rescale.states("rescale_held_cluster", run_id)["held_stop"] == "success"
-    cluster = rescale.xcom("rescale_held_cluster", run_id, "held_start")
-    assert not rescale.admin.job(cluster["job_id"])["cluster_up"]

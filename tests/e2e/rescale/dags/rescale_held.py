@@ -41,3 +41,16 @@ with (
     ) as held_cluster,
 ):
     held_cluster.command("sleeps", "sleep 600")
+
+with (
+    DAG("rescale_foreign_cluster", schedule=None),
+    rescale_cluster(
+        "foreign",
+        core_type="granite",
+        cores=2,
+        walltime=1,
+        polling_interval=1,
+        rescale_conn_id="rescale_foreign",
+    ) as foreign_cluster,
+):
+    foreign_cluster.command("never", "true")
