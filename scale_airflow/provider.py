@@ -19,6 +19,11 @@ def provider_info() -> dict[str, Any]:
         "versions": [__version__],
         "integrations": [
             {"integration-name": "Scale", "external-doc-url": "", "tags": ["service"]},
+            {
+                "integration-name": "Rescale",
+                "external-doc-url": "https://engineering.rescale.com/api-docs/",
+                "tags": ["service"],
+            },
         ],
         "operators": [
             {
@@ -28,6 +33,11 @@ def provider_info() -> dict[str, Any]:
                     "scale_airflow.operators.scale_ingest",
                     "scale_airflow.operators.scale_job",
                     "scale_airflow.operators.scale_metrics",
+                ],
+            },
+            {
+                "integration-name": "Rescale",
+                "python-modules": [
                     "scale_airflow.operators.rescale",
                     "scale_airflow.operators.rescale_cluster",
                     "scale_airflow.operators.rescale_decorator",
@@ -38,25 +48,38 @@ def provider_info() -> dict[str, Any]:
                     "scale_airflow.operators.rescale_templates",
                     "scale_airflow.operators.rescale_wait",
                 ],
-            }
+            },
         ],
         "sensors": [
             {
                 "integration-name": "Scale",
-                "python-modules": ["scale_airflow.sensors.rescale", "scale_airflow.sensors.strike"],
-            }
+                "python-modules": [
+                    "scale_airflow.sensors.strike",
+                ],
+            },
+            {
+                "integration-name": "Rescale",
+                "python-modules": [
+                    "scale_airflow.sensors.rescale",
+                ],
+            },
         ],
         "triggers": [
             {
                 "integration-name": "Scale",
                 "python-modules": [
                     "scale_airflow.triggers.capacity",
+                    "scale_airflow.triggers.strike",
+                ],
+            },
+            {
+                "integration-name": "Rescale",
+                "python-modules": [
                     "scale_airflow.triggers.rescale",
                     "scale_airflow.triggers.rescale_command",
                     "scale_airflow.triggers.rescale_waits",
-                    "scale_airflow.triggers.strike",
                 ],
-            }
+            },
         ],
         "task-decorators": [
             {"class-name": "scale_airflow.operators.rescale_decorator.rescale_task", "name": "rescale"}
@@ -65,11 +88,16 @@ def provider_info() -> dict[str, Any]:
             {
                 "integration-name": "Scale",
                 "python-modules": [
-                    "scale_airflow.hooks.rescale",
-                    "scale_airflow.hooks.rescale_cluster",
                     "scale_airflow.hooks.scale",
                 ],
-            }
+            },
+            {
+                "integration-name": "Rescale",
+                "python-modules": [
+                    "scale_airflow.hooks.rescale",
+                    "scale_airflow.hooks.rescale_cluster",
+                ],
+            },
         ],
         "connection-types": [
             {"connection-type": "scale", "hook-class-name": "scale_airflow.hooks.scale.ScaleHook"},
