@@ -41,6 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     # What is no HTTP is answered 400; that is nobody's business but the client's.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    try:
+        return _run(options)
+    except ModuleNotFoundError as error:
+        print(f"The emulator needs {error.name}: pip install 'scale-airflow[emulator]'", file=sys.stderr)
+        return 1
+
+
+def _run(options: argparse.Namespace) -> int:
     # Imported now: whoever asks for help, or mistypes an option, need not wait for a web server.
     from scale_airflow.rescale.emulator.journal import RootInUseError
     from scale_airflow.rescale.emulator.serving import serve
@@ -123,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--project-required", action="store_true", help="refuse jobs without projectId")
     parser.add_argument(
         "--gateway-timeout-every",
-        type=int,
+        type=_count,
         default=Settings.gateway_timeout_every,
         metavar="N",
         help="every n-th request for a job's statuses is answered 504, as happens (%(default)s; 0: never)",
@@ -132,8 +140,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _port(text: str) -> int:
-    if not text.isdigit() or int(text) > 65535:
+    if not (text.isascii() and text.isdigit()) or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 0 to 65535")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
     return int(text)
 
 

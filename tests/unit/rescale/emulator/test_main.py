@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from scale_airflow.rescale.emulator.__main__ import main
@@ -26,7 +30,7 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
         (["--pace", "-1"], "'-1' is not a number of 0 or more"),
         (["--pace", "x"], "'x' is not a number of 0 or more"),
         (["--api-key", "two words"], "a key is printable text without spaces"),
-        (["--gateway-timeout-every", "x"], "x"),
+        (["--gateway-timeout-every", "-1"], "'-1' is not a whole number of 0 or more"),
         ([], "--root, --api-key"),
     ],
 )
@@ -37,3 +41,17 @@ def test_wrong_arguments_are_named(
         main(arguments)
     assert ended.value.code == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("package", "option"), [("aiohttp", ""), ("asyncssh", "'--authorized-keys', '/dev/null',")]
+)
+def test_what_is_not_installed_is_named(tmp_path: Path, package: str, option: str) -> None:
+    code = (
+        f"import sys; sys.modules[{package!r}] = None; "
+        "from scale_airflow.rescale.emulator.__main__ import main; "
+        f"sys.exit(main([{option} '--api-key', 'k', '--root', {str(tmp_path)!r}]))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert result.stderr == f"The emulator needs {package}: pip install 'scale-airflow[emulator]'\n"
