@@ -27,10 +27,13 @@ _FOLDER = '"$SCALE_JOB_FOLDER"'
 # No argument of a program can hold it.
 _MARK = "\0"
 
+# An input is no symbolic link: programs call their products after the file that they come to. And it stays
+# under its other name, should Rescale start the command once more.
 _BEGINNING = f"""\
 SCALE_JOB_FOLDER=$(pwd -P)
 rm -rf inputs outputs {ENDING} {ENDING}.new
 mkdir -p inputs/input_data inputs/input_work {OUTPUT_DATA} {_OUTPUT_WORK} || exit 74
+scale_place() {{ ln -- "$1" "$2" 2>/dev/null || cp -p -- "$1" "$2" || exit 74; }}
 """
 
 # Rescale keeps what is new in the folder: not what it has as inputs, and what Docker would throw away.
@@ -98,7 +101,7 @@ def remote_command(run: JobRun, inputs: Sequence[RemoteInput], variables: Mappin
         f"# Execution {run.order.execution_id} of job {run.order.job_id} of Scale.",
         _BEGINNING.rstrip(),
         *(f"mkdir -p -- {_plain(folder)} || exit 74" for folder in _folders(inputs)),
-        *(f"ln -s -- {_FOLDER}/{_plain(each.name)} {_plain(str(each.place))} || exit 74" for each in inputs),
+        *(f"scale_place {_plain(each.name)} {_plain(str(each.place))}" for each in inputs),
         "scale_started=$(date +%s)",
         "(",
         f"cd {_FOLDER}/{_OUTPUT_WORK} || exit 74",

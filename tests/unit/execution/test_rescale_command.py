@@ -36,7 +36,7 @@ SHOW = """
 import json, os, sys
 print(json.dumps({"argv": sys.argv[1:], "cwd": os.getcwd(), "stdin": sys.stdin.read(),
   "secret": os.environ.get("SECRET"), "files": {
-    each: open(each).read() for each in sys.argv[1:] if os.path.isfile(each)},
+    os.path.realpath(each): open(each).read() for each in sys.argv[1:] if os.path.isfile(each)},
   "folders": {each: sorted(os.listdir(each)) for each in sys.argv[1:] if os.path.isdir(each)}}))
 print("to stderr", file=sys.stderr)
 """
