@@ -79,15 +79,15 @@ def refuse_missing(paths: Sequence[Path]) -> None:
 def download_command(args: Any) -> None:
     """Fetch a job's results."""
     with access(args) as rescale:
-        fetch(
+        files = fetch(
             rescale,
             args.job_id,
             args.directory or Path(args.job_id),
             only=args.match or (),
             but=args.exclude or (),
             connections=args.connections,
-            output=args.output,
         )
+    show_fetched(files, args.output)
 
 
 def fetch(
@@ -98,9 +98,8 @@ def fetch(
     only: Sequence[str] = (),
     but: Sequence[str] = (),
     connections: int | None = None,
-    output: str,
-) -> None:
-    """Fetch a job's results and show what is there now.
+) -> list[dict[str, Any]]:
+    """Fetch a job's results and return a row for each file that is there now.
 
     :raises NotFound: if none matches; says how the job stands.
     """
@@ -111,7 +110,7 @@ def fetch(
         raise NotFound(_nothing(rescale, job_id, chosen.seen))
     with rescale.downloader(connections) as downloader, progress_bar("Fetched") as tell:
         arrived = downloader.download(chosen.files, directory, progress=tell, names=chosen.name_of)
-    rows = [
+    return [
         {
             "path": str(each.path),
             "size": each.file.size,
@@ -120,6 +119,10 @@ def fetch(
         }
         for each in arrived
     ]
+
+
+def show_fetched(rows: Sequence[dict[str, Any]], output: str) -> None:
+    """Print what :func:`fetch` returned."""
     present(rows, output, shown={"size": size}, right=("size",))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from scale_airflow.cli.rescale_access import access
 from scale_airflow.cli.rescale_output import clean, waiting
@@ -51,11 +51,13 @@ def follow(
     path: str,
     first: int | None,
     interval: float,
+    stream: TextIO | None = None,
 ) -> Standing:
     """Print a file of a job as it grows until the job ends, and return how it ended.
 
     :param first: how many lines of what there is already to begin with; None for all that can be had.
     :param interval: seconds between two looks.
+    :param stream: where to; standard output by default.
     """
     from scale_airflow.cli.rescale_watch import wait
     from scale_airflow.rescale.following import WIDEST_WINDOW, LineFollower
@@ -75,19 +77,19 @@ def follow(
             lines = _live_lines(client, job_id, run_id, path, window)
             if lines is not None:
                 begun = True
-                _print(follower.look(lines))
+                _print(follower.look(lines), stream)
 
         standing = wait(client, job_id, interval=interval, on_look=show)
     file = None if standing.outcome == "draft" else _stored(client, job_id, run_id, path)
     stored = [] if file is None else _stored_lines(client, file)
     window = follower.window if begun else first or len(stored)
-    _print(follower.end(stored[-window:]) if stored else follower.end())
+    _print(follower.end(stored[-window:]) if stored else follower.end(), stream)
     return standing
 
 
-def _print(lines: list[str]) -> None:
+def _print(lines: list[str], stream: TextIO | None) -> None:
     for line in lines:
-        print(clean(line), flush=True)
+        print(clean(line), flush=True, file=stream)
 
 
 def read_lines(client: RescaleClient, job_id: str, run_id: str, path: str, count: int | None) -> list[str]:

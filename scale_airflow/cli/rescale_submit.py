@@ -8,13 +8,16 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scale_airflow.cli.rescale_access import Access, access
-from scale_airflow.cli.rescale_files import fetch, refuse_missing, send
-from scale_airflow.cli.rescale_output import confirm, present, waiting
+from scale_airflow.cli.rescale_files import fetch, refuse_missing, send, show_fetched
+from scale_airflow.cli.rescale_output import confirm, waiting
 from scale_airflow.cli.session import action, read_text, show
 from scale_airflow.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from scale_airflow.cli.rescale_watch import Standing
 
 _OWN_SOFTWARE = "user_included:0"
 _INTERRUPTED = 130
@@ -40,9 +43,12 @@ def submit_command(args: Any) -> None:
         if not args.yes and not confirm("Start it?"):
             raise SystemExit(1)
         job_id = _start(rescale, ready.body, paths)
-        _tell(args, rescale, job_id)
+        row: dict[str, Any] = {"id": job_id, "address": rescale.job_address(job_id)}
+        if args.output == "table":
+            print(f"Started job {job_id}\n{row['address']}", flush=True)
         try:
-            _accompany(args, rescale, job_id)
+            standing = _accompany(args, rescale, job_id)
+            row |= _end(args, rescale, job_id, standing)
         except KeyboardInterrupt:
             print(
                 f"Job {job_id} goes on. `airflow rescale logs {job_id} -f` shows it, "
@@ -50,18 +56,15 @@ def submit_command(args: Any) -> None:
                 file=sys.stderr,
             )
             raise SystemExit(_INTERRUPTED) from None
+        finally:
+            if args.output != "table":
+                show([row], args.output)
+    if standing is not None and standing.outcome != "succeeded":
+        raise SystemExit(1)
 
 
 def _machine(output: str) -> str:
     return "json" if output in ("table", "plain") else output
-
-
-def _tell(args: Any, rescale: Access, job_id: str) -> None:
-    row = {"id": job_id, "address": rescale.job_address(job_id)}
-    if args.output == "table":
-        print(f"Started job {job_id}\n{row['address']}", flush=True)
-    else:
-        present([row], args.output)
 
 
 def _body(rescale: Access, args: Any) -> dict[str, Any]:
@@ -149,25 +152,37 @@ class _StandardError:
     warning = info
 
 
-def _accompany(args: Any, rescale: Access, job_id: str) -> None:
-    """Wait for the job as asked; exit code 1 if it does not succeed."""
+def _accompany(args: Any, rescale: Access, job_id: str) -> Standing | None:
+    """Wait for the job if that is asked for, and return how it ended."""
     from scale_airflow.cli.rescale_logs import DEFAULT_PATH, follow
     from scale_airflow.cli.rescale_watch import wait
 
     if args.follow:
-        standing = follow(rescale.client, job_id, path=DEFAULT_PATH, first=None, interval=args.interval)
-    elif args.wait or args.download:
-        with waiting(f"Job {job_id}") as tell:
-            standing = wait(
-                rescale.client,
-                job_id,
-                interval=args.interval,
-                on_look=lambda standing: tell(standing.news),
-            )
-    else:
-        return
+        # Programs read the output; people look at both.
+        stream = sys.stdout if args.output == "table" else sys.stderr
+        return follow(
+            rescale.client, job_id, path=DEFAULT_PATH, first=None, interval=args.interval, stream=stream
+        )
+    if not args.wait and not args.download:
+        return None
+    with waiting(f"Job {job_id}") as tell:
+        return wait(
+            rescale.client,
+            job_id,
+            interval=args.interval,
+            on_look=lambda standing: tell(standing.news),
+        )
+
+
+def _end(args: Any, rescale: Access, job_id: str, standing: Standing | None) -> dict[str, Any]:
+    """Tell how the job ended, and fetch its results if that is asked for."""
+    if standing is None:
+        return {}
     print(f"Job {job_id}: {standing.news}", file=sys.stderr)
-    if args.download:
-        fetch(rescale, job_id, args.download, output=args.output)
-    if standing.outcome != "succeeded":
-        raise SystemExit(1)
+    told = {"outcome": standing.outcome, "reason": standing.news}
+    if not args.download:
+        return told
+    files = fetch(rescale, job_id, args.download)
+    if args.output == "table":
+        show_fetched(files, args.output)
+    return told | {"files": files}

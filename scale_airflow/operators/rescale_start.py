@@ -149,7 +149,8 @@ class RescaleStartClusterOperator(RescaleSubmitJobOperator):
         except ScaleError as error:
             self._useless(context, job_id, error)
         self.log.info("Cluster %s is up", job_id)
-        return self._done(context, job_id, {**self._told(job_id), "host_key": host_key})
+        result: dict[str, Any] = self._done(context, job_id, {**self._told(job_id), "host_key": host_key})
+        return result
 
     def _useless(self, context: Context, job_id: str, error: Exception) -> None:
         """Stop a cluster that can't be used, and fail; the next try starts another one."""

@@ -35,7 +35,7 @@ _RUNNING = ("Pending", "Queued", "Starting", "Started")
 class RescaleCreateStorageDeviceOperator(RescaleWaitingOperator):
     """Makes a storage device, starts it and waits until jobs can use it; its XCom is the device's id.
 
-    Give it to jobs with ``storage_device_ids`` of ``RescaleSubmitJobOperator``; there it is mounted below
+    Give it to jobs with ``storage_devices`` of ``RescaleSubmitJobOperator``; there it is mounted below
     ``~/storage_{id}``. A try after a crash finds the device that the one before has made, by the marker in
     its name, and never starts a second one.
 

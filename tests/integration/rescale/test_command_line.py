@@ -124,9 +124,12 @@ def test_a_file_or_a_saved_job_is_the_template(
     saved = emulator.admin.job(first.rows[0]["id"])
     assert saved["document"]["name"].startswith("wing ")
     words = ("--from-job", first.rows[0]["id"], "--command", "echo from a job", "--yes", "-o", "json")
-    second = rescale("submit", *words, "--follow", *QUICK)
+    second = rescale("submit", *words, "--follow", "--download", "fetched", *QUICK)
     assert second.code == 0, second.err
-    assert "from a job" in second.out
+    assert "from a job" in second.err
+    (row,) = second.rows
+    assert row["outcome"] == "succeeded"
+    assert [file["path"] for file in row["files"]] == ["fetched/process_output.log"]
 
 
 def test_what_it_costs_is_told_before_it_costs(
