@@ -16,6 +16,8 @@ from dataclasses import dataclass
 LIST_FROM = 4
 # However quiet a job's row is, it is looked at itself this often: the list might be late.
 FULL_LOOK_EVERY = 600.0
+# After a look that got no answer.
+FAILURE_PAUSE = 5.0
 _GROWTH = 0.02
 _LONGEST = 60.0
 
@@ -114,7 +116,7 @@ class Schedule:
     def failed(self, job_id: str, now: float) -> None:
         """Note that a look got no answer."""
         if job := self._jobs.get(job_id):
-            job.due = now + pause_after(max(job.polling, 5.0), 0.0, self._draw)
+            job.due = now + pause_after(max(job.polling, FAILURE_PAUSE), 0.0, self._draw)
 
 
 class Pace:
