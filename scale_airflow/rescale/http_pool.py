@@ -25,7 +25,9 @@ class HttpPool:
     def __init__(self, make: Callable[[], httpx.Client], size: int):
         self._make = make
         self._free = threading.BoundedSemaphore(size)
-        self._lock = threading.Lock()
+        # A signal's handler (a task that is killed stops its job) may ask in the midst of its own thread's.
+        self._lock = threading.RLock()
+        self._mine = threading.local()
         # The first one is made here, so that wrong settings are found at once.
         self._idle: list[httpx.Client] = [make()]
         self._closed = False
@@ -37,7 +39,7 @@ class HttpPool:
         :param fresh: one without a connection yet, which is closed afterwards.
         :raises RuntimeError: if the pool is closed.
         """
-        with self._free:
+        with self._turn():
             with self._lock:
                 if self._closed:
                     raise RuntimeError("The client of Rescale is closed.")
@@ -46,6 +48,20 @@ class HttpPool:
                 yield lent
             finally:
                 self._take_back(lent, keep=not fresh)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for a free place; a thread that has one, or waits for one, gets another at once."""
+        depth: int = getattr(self._mine, "depth", 0)
+        self._mine.depth = depth + 1
+        try:
+            if depth:
+                yield
+                return
+            with self._free:
+                yield
+        finally:
+            self._mine.depth = depth
 
     def _take_back(self, client: httpx.Client, *, keep: bool) -> None:
         with self._lock:

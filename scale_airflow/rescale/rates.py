@@ -47,7 +47,8 @@ class RateBuckets:
         clock: Callable[[], float] = time.monotonic,
     ):
         self._clock = clock
-        self._lock = threading.Lock()
+        # A signal's handler may ask in the midst of its own thread's asking.
+        self._lock = threading.RLock()
         self._closed_until: dict[Scope, float] = {}
         self._buckets: dict[Scope, _Bucket] = {}
         for scope, limit in (DOCUMENTED_LIMITS if limits is None else limits).items():
@@ -85,7 +86,7 @@ class RateBuckets:
 
 
 _shared: dict[tuple[str, str, tuple[tuple[str, float | None], ...]], RateBuckets] = {}
-_shared_lock = threading.Lock()
+_shared_lock = threading.RLock()
 
 
 def shared_buckets(

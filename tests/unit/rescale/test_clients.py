@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
+import signal
 import threading
 import time
 import traceback
@@ -380,6 +382,30 @@ async def test_many_tasks_share_a_client(server: Server) -> None:
         await asyncio.gather(*(client.send(endpoints.get_me()) for _ in range(200)))
     assert len(server.seen) == 200
     assert server.connections <= 3
+
+
+def test_a_signal_is_handled_in_the_midst_of_a_request(server: Server) -> None:
+    """A task that is killed stops its job with the client that waits for an answer and has no turn left."""
+    client = face("sync", server.url, KEY, max_concurrency=1)
+    going_on = threading.Event()
+
+    def stop(signum: int, frame: Any) -> None:
+        client.send(endpoints.stop_job("J"))
+        going_on.set()
+
+    def asked(seen: Seen) -> Raw:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return Raw(200, json.dumps(ME).encode(), wait_for=going_on)
+
+    server.on("GET users/me/", asked)
+    server.on("POST jobs/J/stop/", Raw(202))
+    before = signal.signal(signal.SIGUSR1, stop)
+    try:
+        assert client.send(endpoints.get_me())
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        client.close()
+    assert sorted(server.requests()) == ["GET users/me/", "POST jobs/J/stop/"]
 
 
 def test_a_closed_client_says_so(server: Server) -> None:
