@@ -102,7 +102,8 @@ class HeldSource:
 
     def __init__(self, file: IO[bytes], name: str) -> None:
         self.file, self.name = file, name
-        self.size = file.seek(0, os.SEEK_END)
+        file.seek(0, os.SEEK_END)
+        self.size = file.tell()  # what seek returns is nothing in Python 3.10's SpooledTemporaryFile
 
     def blocks(self) -> Iterator[memoryview]:
         """Give the bytes."""
