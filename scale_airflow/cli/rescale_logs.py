@@ -52,12 +52,14 @@ def follow(
     first: int | None,
     interval: float,
     stream: TextIO | None = None,
+    late: float = 0.0,
 ) -> Standing:
     """Print a file of a job as it grows until the job ends, and return how it ended.
 
     :param first: how many lines of what there is already to begin with; None for all that can be had.
     :param interval: seconds between two looks.
     :param stream: where to; standard output by default.
+    :param late: see :func:`~scale_airflow.cli.rescale_watch.wait`.
     """
     from scale_airflow.cli.rescale_watch import wait
     from scale_airflow.rescale.following import WIDEST_WINDOW, LineFollower
@@ -79,7 +81,7 @@ def follow(
                 begun = True
                 _print(follower.look(lines), stream)
 
-        standing = wait(client, job_id, interval=interval, on_look=show)
+        standing = wait(client, job_id, interval=interval, on_look=show, late=late)
     file = None if standing.outcome == "draft" else _stored(client, job_id, run_id, path)
     stored = [] if file is None else _stored_lines(client, file)
     window = follower.window if begun else first or len(stored)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _OWN_SOFTWARE = "user_included:0"
 _INTERRUPTED = 130
+# Seconds until a job's history must show that it was started.
+_LATE = 60.0
 
 
 @action
@@ -161,7 +163,13 @@ def _accompany(args: Any, rescale: Access, job_id: str) -> Standing | None:
         # Programs read the output; people look at both.
         stream = sys.stdout if args.output == "table" else sys.stderr
         return follow(
-            rescale.client, job_id, path=DEFAULT_PATH, first=None, interval=args.interval, stream=stream
+            rescale.client,
+            job_id,
+            path=DEFAULT_PATH,
+            first=None,
+            interval=args.interval,
+            stream=stream,
+            late=_LATE,
         )
     if not args.wait and not args.download:
         return None
@@ -171,6 +179,7 @@ def _accompany(args: Any, rescale: Access, job_id: str) -> Standing | None:
             job_id,
             interval=args.interval,
             on_look=lambda standing: tell(standing.news),
+            late=_LATE,
         )
 
 

@@ -71,16 +71,21 @@ def wait(
     *,
     interval: float,
     on_look: Callable[[Standing], None] = lambda standing: None,
+    late: float = 0.0,
 ) -> Standing:
     """Look until the job has ended, and return the last look.
 
     :param interval: seconds between two looks, more or less.
     :param on_look: is called with each.
+    :param late: seconds for which a job that was just started may look as if it had not been.
     """
     watch = Watch()
+    begun = time.monotonic()
     while True:
         standing = look(client, job_id, watch)
-        on_look(standing)
-        if standing.is_final:
-            return standing
+        is_late = isinstance(standing.verdict, Draft) and time.monotonic() - begun < late
+        if not is_late:
+            on_look(standing)
+            if standing.is_final:
+                return standing
         time.sleep(interval * random.uniform(0.8, 1.1))  # noqa: S311 - jitter, no secret

@@ -18,7 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from scale_airflow.errors import InstallationError, RescaleError, RescaleUnauthorized, RescaleUnreachable
+from scale_airflow.errors import (
+    InstallationError,
+    InvalidRequest,
+    RescaleError,
+    RescaleUnauthorized,
+    RescaleUnreachable,
+)
 
 if TYPE_CHECKING:
     import asyncssh
@@ -207,7 +213,13 @@ class ClusterShell:
         await self._surely(lambda: self._script(_END, name))
 
     async def put(self, sources: Sequence[Path], target: str) -> None:
-        """Copy files and folders into a folder there, made if needed; a relative one is in the home."""
+        """Copy files and folders into a folder there, made if needed; a relative one is in the home.
+
+        :raises InvalidRequest: naming every file that is not here.
+        """
+        missing = [str(each) for each in sources if not each.exists()]
+        if missing:
+            raise InvalidRequest(f"What is to be copied to the cluster is not here: {', '.join(missing)}.")
         await self._surely(lambda: self._put(sources, target))
 
     async def _put(self, sources: Sequence[Path], target: str) -> None:
@@ -261,7 +273,8 @@ class ClusterShell:
                 return await act()
             except (OSError, ssh.Error) as error:
                 if not self._is_lost(error):
-                    raise RescaleError(f"The cluster refused: {_told(error)}") from None
+                    whose = "The cluster refused" if isinstance(error, ssh.Error) else "Copying failed"
+                    raise RescaleError(f"{whose}: {_told(error)}") from None
                 if not left:
                     raise RescaleUnreachable(f"The connection to the cluster broke: {error}") from None
             self._connection = await self._reconnect()

@@ -12,6 +12,7 @@ import pytest
 
 from scale_airflow.errors import (
     InstallationError,
+    InvalidRequest,
     RescaleError,
     RescaleUnauthorized,
     RescaleUnreachable,
@@ -122,6 +123,8 @@ async def test_files_and_folders_travel_both_ways(node: Node, tmp_path: Path) ->
         await shell.get(["work/new one/folder", "work/new one/a b'c"], back)
         # Again, over what is there.
         await shell.get(["work/new one/folder"], back)
+        with pytest.raises(InvalidRequest, match="not here: .*/nowhere"):
+            await shell.put([here / "nowhere", here / "folder"], "work")
         with pytest.raises(RescaleError, match="No such file"):
             await shell.get(["work/missing"], back)
     assert (node.home / "work" / "new one" / "a b'c").read_text() == "odd name"
