@@ -148,7 +148,7 @@ class JobRules:
 def _variable(fields: Fields) -> dict[str, Any]:
     fields.text("name")
     fields.text("variableType", "Param")
-    fields.text("valueGeneratorType", "")
+    fields.text("valueGeneratorType", "", blank=True)
     fields.as_is("valueGeneratorSettings", dict, {})
     return fields.whole()
 

@@ -51,25 +51,26 @@ def _file(given: dict[str, Any] | None, state: State, origin: str) -> dict[str, 
 
 def job_summary(record: JobRecord, state: State) -> dict[str, Any]:
     """Return a job as a line of the list, which does have a status."""
-    status = state.latest(JOB, record.id)
     return {
         "id": record.id,
         "name": record.name,
         "dateInserted": with_z(record.inserted),
-        "jobStatus": {"content": status, "labelClass": _label(status), "useLabel": status is not None},
-        "clusterStatusDisplay": {
-            "content": state.latest(CLUSTER, record.id),
-            "labelClass": "",
-            "useLabel": False,
-        },
+        "jobStatus": _shown(state.latest(JOB, record.id)),
+        "clusterStatusDisplay": _shown(state.latest(CLUSTER, record.id)),
         "analysisNames": [one["analysis"]["name"] for one in record.document["jobanalyses"]],
         "owner": record.owner,
         "sharedWith": record.shared_with,
-        "storage": sum(one.size for one in state.output_files(record.id)),
+        "storage": _storage(record, state),
         "isVisible": True,
         "isLowPriority": record.document["isLowPriority"],
     }
 
 
-def _label(status: str | None) -> str:
-    return {None: "", COMPLETED: "label-success", "Executing": "label-info"}.get(status, "label-default")
+def _shown(status: str | None) -> dict[str, Any]:
+    return {"content": status or "", "labelClass": "", "useLabel": False}
+
+
+def _storage(record: JobRecord, state: State) -> int:
+    inputs = {one["id"] for each in record.document["jobanalyses"] for one in each["inputFiles"]}
+    files = [state.files[one] for one in inputs if one in state.files]
+    return sum(one.size for one in [*files, *state.output_files(record.id)])

@@ -231,7 +231,11 @@ def _read_text(path: Path) -> str:
 ENDPOINTS = [
     Endpoint("/files/contents/", "file-access", {"POST": upload, "PUT": upload}),
     Endpoint("/files/", "file-access", {"GET": list_files}),
-    Endpoint("/files/{file}/", "file-access", {"GET": get_file, "PATCH": update_file, "DELETE": delete_file}),
+    Endpoint(
+        "/files/{file}/",
+        "file-access",
+        {"GET": get_file, "PUT": update_file, "PATCH": update_file, "DELETE": delete_file},
+    ),
     Endpoint("/files/{file}/contents/", "file-access", {"GET": get_contents}),
     Endpoint("/files/{file}/lines/", "file-access", {"GET": get_lines}),
 ]

@@ -55,10 +55,10 @@ async def snapshot_run(exchange: Exchange) -> Answer:
     made = await work.snapshot(run.job_id, run.id)
     return json_answer(
         {
-            "data": {"fileId": made.file_id} if made.file_id else None,
+            "data": "",
             "exitcode": made.exit_code,
-            "lastSnapshotID": made.snapshot_id,
-            "reason": made.reason,
+            "lastSnapshotID": made.file_id,
+            "reason": made.reason or "Generating snapshot.",
         }
     )
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Handler = Callable[["Exchange"], Awaitable[Answer]]
 
 BASE = "/api/v2"
+# Paths without a version are those of version 1, which old clients and the links in answers use.
+UNVERSIONED = re.compile(r"/api(?!/v\d)(?=/)")
 _VALUE = re.compile(r"\{(\w+)(\*?)\}")
 
 
@@ -69,9 +71,10 @@ class Router:
         :raises RedirectError: GET of a path that needs a slash at its end.
         :raises RefusedError: 404 for an unknown path (also without the slash), 405 for another method.
         """
-        if not path.startswith(BASE + "/"):
+        below = UNVERSIONED.sub(BASE, path, count=1) if UNVERSIONED.match(path) else path
+        if not below.startswith(BASE + "/"):
             raise not_found()
-        below = path[len(BASE) :]
+        below = below[len(BASE) :]
         found = self._find(below)
         if found is None:
             if method in ("GET", "HEAD") and not below.endswith("/") and self._find(below + "/"):

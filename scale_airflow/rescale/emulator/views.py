@@ -18,6 +18,8 @@ def file_document(record: FileRecord, origin: str) -> dict[str, Any]:
     :param origin: scheme, host and port that the client knows.
     """
     path = f"user/user_demo/{record.blob}/{record.relative_path}"
+    if record.job_id is not None:
+        path = f"user/user_demo/output/job_{record.job_id}/run{record.run_id}/{record.relative_path}"
     document = {
         "id": record.id,
         "name": record.name,

@@ -291,6 +291,8 @@ def test_jobs_are_listed_by_state(emulator: EmulatorProcess, api: Api) -> None:
     assert draft in found("state=not_completed")
     assert done not in found("job_status=WAITING_FOR_QUEUE")
     assert set(api("GET", "/jobs/?state=x&job_status=y", 400)) == {"state", "job_status"}
+    (line,) = [one for one in api("GET", "/jobs/?page_size=999")["results"] if one["id"] == draft]
+    assert line["jobStatus"] == {"content": "", "labelClass": "", "useLabel": False}
     (line,) = [one for one in api("GET", "/jobs/?page_size=999")["results"] if one["id"] == done]
     assert line["jobStatus"]["content"] == "Completed"
     assert line["clusterStatusDisplay"]["content"] == "Stopped"
@@ -320,7 +322,7 @@ def test_a_running_job_can_be_looked_into_and_stopped(emulator: EmulatorProcess,
     made = api("POST", f"{run}/snapshot/")
     assert made["exitcode"] == 0
     (snapshot,) = api("GET", f"/jobs/{job_id}/files/")["results"]
-    assert snapshot["typeId"] == 12
+    assert (snapshot["typeId"], snapshot["id"]) == (12, made["lastSnapshotID"])
     (instance,) = api("GET", f"/jobs/{job_id}/instances/")["results"]
     assert (instance["role"], instance["publicIp"]) == ("MPI_MASTER", "127.0.0.1")
     assert api("GET", f"/jobs/{job_id}/connection_details/")["instances"] == [instance]
@@ -407,8 +409,12 @@ def test_billing_follows_the_runs(emulator: EmulatorProcess, api: Api) -> None:
 
 
 def test_parameter_studies_say_how_many_runs_they_have(api: Api) -> None:
+    blank = {"name": "x", "variableType": "Param", "valueGeneratorType": "", "valueGeneratorSettings": {}}
     rows = api("POST", "/files/contents/", 201, files={"file": ("p.csv", b"x,y\n1,2\n3,4\n")})["id"]
-    assert api("POST", "/jobs/", 201, json=job(paramFile={"id": rows}))["expectedRuns"] == 2
+    assert (
+        api("POST", "/jobs/", 201, json=job(paramFile={"id": rows}, jobvariables=[blank]))["expectedRuns"]
+        == 2
+    )
     bad = api("POST", "/files/contents/", 201, files={"file": ("p.csv", b"x,y\n1\n")})["id"]
     assert "Line 2" in api("POST", "/jobs/", 400, json=job(paramFile={"id": bad}))["paramFile"][0]
 

@@ -212,6 +212,7 @@ def test_paths_find_their_functions() -> None:
     match = ROUTER.match("GET", "/api/v2/jobs/J/runs/1/tail/a/b c/../d")
     assert match.values == {"job": "J", "run": "1", "path": "a/b c/../d"}
     assert ROUTER.match("HEAD", "/api/v2/jobs/").handler is nothing
+    assert ROUTER.match("GET", "/api/jobs/").handler is nothing
     with pytest.raises(RedirectError):
         ROUTER.match("GET", "/api/v2/jobs")
     with pytest.raises(RedirectError):
@@ -227,6 +228,9 @@ def test_paths_find_their_functions() -> None:
         ("GET", "/api/v3/jobs/", 404),
         ("GET", "/api/v2/jobs/x/y/z/", 404),
         ("GET", "/api/v2", 404),
+        ("GET", "/api", 404),
+        ("GET", "/api/v1/jobs/", 404),
+        ("GET", "/x/api/jobs/", 404),
         ("GET", "/", 404),
     ],
 )
