@@ -26,6 +26,7 @@ from airflow.sdk.exceptions import (
 from scale_airflow.errors import InvalidRequest, NotFound, RescaleError, RescaleRefused
 from scale_airflow.hooks.rescale import RescaleHook
 from scale_airflow.hooks.rescale_cluster import RescaleClusterHook
+from scale_airflow.operators.rescale import RescaleSubmitJobOperator
 from scale_airflow.operators.rescale_cluster import (
     RescaleClusterCommandOperator,
     RescaleStartClusterOperator,
@@ -420,3 +421,20 @@ def test_nothing_of_a_command_outlives_its_cluster(tmp_path: Path) -> None:
     assert psutil.pid_exists(int(up.read_text()))
     run(RescaleStopClusterOperator(task_id="stop", start_task_id="outlived", **QUICK))
     until(lambda: not psutil.pid_exists(int(up.read_text())))
+
+
+def test_a_job_of_many_runs_fills_a_folder_for_each(tmp_path: Path) -> None:
+    (tmp_path / "cases.csv").write_text("x,y\n1,2\n3,4\n")
+    (tmp_path / "case.in.template").write_text("${x} ${y}\n")
+    paths = [str(tmp_path / "cases.csv"), str(tmp_path / "case.in.template")]
+    rows, template = run(RescaleUploadFilesOperator(task_id="send", paths=paths))
+    study = body("read x y < case.in; echo $((x * y)) > product", name="study")
+    study["paramFile"] = rows
+    study["jobanalyses"][0]["templateTasks"] = [{"processedFilename": "case.in", "templateFile": template}]
+    solve = RescaleSubmitJobOperator(
+        task_id="solve", job=study, download_to=str(tmp_path / "results"), **QUICK
+    )
+    result = run(solve)
+    assert {"run1/product", "run2/product"} <= {file["path"] for file in result["files"]}
+    products = [(tmp_path / "results" / f"run{number}" / "product").read_text() for number in (1, 2)]
+    assert products == ["2\n", "12\n"]
