@@ -19,7 +19,7 @@ from scale_airflow.rescale.endpoints import create_job, submit_job
 from scale_airflow.triggers.rescale import RescaleJobEvent, RescaleJobTrigger
 from scale_airflow.triggers.rescale_poller import poller_of
 
-JOBS = 30
+JOBS = 16
 LONG = "waiting-for-queue:100000"
 
 
