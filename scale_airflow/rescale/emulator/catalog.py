@@ -67,7 +67,7 @@ _LARGE = (4, 8, 16, 36, 72, 144, 288)
 CORE_TYPES: tuple[CoreType, ...] = (
     CoreType("emerald_max", "Emerald Max", _LARGE, ("general", "hpc"), "Intel Xeon 8375C", "0.1100", 4000),
     CoreType("granite", "Granite", _EVEN, ("general",), "AMD EPYC 7R32", "0.0400", 2000),
-    CoreType("onyx", "Onyx", _SMALL, ("general",), "Intel Xeon E5-2666 v3", "0.0700", 3750),
+    CoreType("onyx", "Onyx", (*_SMALL, 18, 36), ("general",), "Intel Xeon E5-2666 v3", "0.0700", 3750),
     CoreType("ferrite", "Ferrite", _EVEN, ("general",), "Intel Xeon 8275CL", "0.0600", 4000),
     CoreType("marble", "Marble", _SMALL, ("memory",), "Intel Xeon E5-2686 v4", "0.0900", 7500),
     CoreType("obsidian", "Obsidian", _EVEN, ("memory",), "AMD EPYC 7571", "0.0950", 15250),

@@ -11,7 +11,13 @@ from scale_airflow.rescale.emulator.exchange import Exchange
 from scale_airflow.rescale.emulator.moments import with_z
 from scale_airflow.rescale.emulator.paging import page_of
 from scale_airflow.rescale.emulator.refusals import not_found
-from scale_airflow.rescale.emulator.routing import Endpoint
+from scale_airflow.rescale.emulator.routing import BASE, Endpoint
+
+
+async def get_root(exchange: Exchange) -> Answer:
+    """Answer the addresses of the lists: what clients ask to try a key."""
+    names = ("jobs", "files", "analyses", "coretypes", "storage-devices")
+    return json_answer({name: f"{exchange.origin}{BASE}/{name}/" for name in names})
 
 
 async def get_me(exchange: Exchange) -> Answer:
@@ -114,6 +120,7 @@ def _charge(exchange: Exchange, job_id: str) -> dict[str, Any]:
 
 
 ENDPOINTS = [
+    Endpoint("/", "user", {"GET": get_root}),
     Endpoint("/users/me/", "user", {"GET": get_me}),
     Endpoint("/users/me/projects/", "user", {"GET": list_projects}),
     Endpoint("/coretypes/", "user", {"GET": list_core_types}),

@@ -128,9 +128,8 @@ async def update_job(exchange: Exchange) -> Answer:
         if record.submitted is None:
             record = replace(record, document=document, tags=document["tags"])
             exchange.state.put(record)
-    return json_answer(
-        {"id": record.id, "isLowPriority": record.document["isLowPriority"], "name": record.name}
-    )
+    told = ("isLowPriority", "name", "projectId")
+    return json_answer({"id": record.id, **{name: record.document[name] for name in told}})
 
 
 async def delete_job(exchange: Exchange) -> Answer:

@@ -70,6 +70,11 @@ def test_who_has_no_good_key_is_told_why(emulator: EmulatorProcess, header: str 
     assert (answer.status_code, answer.json()) == (401, {"detail": detail})
 
 
+def test_the_root_tells_good_keys_from_others(emulator: EmulatorProcess, session: requests.Session) -> None:
+    assert session.get(address(emulator, "/")).json()["jobs"] == address(emulator, "/jobs/")
+    assert requests.get(address(emulator, "/")).status_code == 401
+
+
 def test_token_and_bearer_say_the_same(emulator: EmulatorProcess) -> None:
     for word in ("Token", "Bearer", "token"):
         headers = {"Authorization": f"{word} {emulator.api_key}"}
@@ -148,6 +153,13 @@ def test_an_upload_comes_back_whole(emulator: EmulatorProcess, session: requests
     assert record["md5"] == hashlib.md5(data).hexdigest()
     assert session.get(record["downloadUrl"]).content == data
     assert session.get(address(emulator, f"/files/{record['id']}")).json() == record
+
+
+def test_a_part_may_have_an_odd_content_type(emulator: EmulatorProcess, session: requests.Session) -> None:
+    # Client code takes the content type of the part for the place of the file's type.
+    part: Any = ("t.txt", b"text", {"type_id": 2})
+    answer = session.post(address(emulator, "/files/contents/"), files={"file": part})
+    assert (answer.status_code, answer.json()["name"]) == (201, "t.txt")
 
 
 def test_names_lose_their_folders(emulator: EmulatorProcess, session: requests.Session) -> None:

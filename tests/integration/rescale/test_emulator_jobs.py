@@ -114,7 +114,7 @@ def test_the_whole_life_of_a_job(emulator: EmulatorProcess, api: Api) -> None:
 def test_what_was_submitted_can_not_be_changed_or_run_again(emulator: EmulatorProcess, api: Api) -> None:
     draft = api("POST", "/jobs/", 201, json=job())["id"]
     answer = api("PATCH", f"/jobs/{draft}/", json={"name": "renamed", "isLowPriority": True})
-    assert answer == {"id": draft, "isLowPriority": True, "name": "renamed"}
+    assert answer == {"id": draft, "isLowPriority": True, "name": "renamed", "projectId": None}
     api("POST", f"/jobs/{draft}/submit/")
     api("PATCH", f"/jobs/{draft}/", json={"name": "too late"})
     assert api("GET", f"/jobs/{draft}/")["name"] == "renamed"
