@@ -18,8 +18,8 @@ from scale_airflow.rescale.transfers.pieces import BLOCK, MIB, Piece, Pieces
 from scale_airflow.rescale.transfers.progress import FileMeter
 from scale_airflow.rescale.transfers.schedule import Schedule, Stopped, Work
 
-_SYNC = 128 * MIB
-"""Bytes after which what is there is made sure of on the disk, so that the end has little left to write."""
+_SYNC = 64 * MIB
+"""Bytes after which what is there is brought to the disk, so that little is left to write at the end."""
 
 
 class Landed(Protocol):
@@ -57,6 +57,7 @@ class LargeFile:
         self._journal: Journal | None = None
         self._pieces: Pieces | None = None
         self._follower: threading.Thread | None = None
+        self._syncer: threading.Thread | None = None
         self._lock = threading.Lock()
         self._changed = False
         self._idle = threading.Condition()
@@ -118,6 +119,7 @@ class LargeFile:
             self._pieces.give_up()
         if self._follower is not None:
             self._follower.join()
+        self._end_sync()
         if self._part is not None:
             self._part.close()
             self._part = None
@@ -224,13 +226,25 @@ class LargeFile:
                     )
                 digests.update(buffer[:count])
                 position += count
-            if position - synced >= _SYNC:
-                with disk_errors(self.relative, self._landing.directory):
-                    noted = journal.noted
-                    os.fdatasync(part.fd)
-                    journal.synced(noted)
+            if position - synced >= _SYNC and not (self._syncer and self._syncer.is_alive()):
+                self._syncer = threading.Thread(target=self._sync, args=(part, journal), daemon=True)
+                self._syncer.start()
                 synced = position
         return digests
+
+    def _sync(self, part: Part, journal: Journal) -> None:
+        """Bring what has come to the disk, while more comes."""
+        try:
+            with disk_errors(self.relative, self._landing.directory):
+                noted = journal.noted
+                os.fdatasync(part.fd)
+                journal.synced(noted)
+        except BaseException as error:
+            self.schedule.fail(error)
+
+    def _end_sync(self) -> None:
+        if self._syncer is not None:
+            self._syncer.join()
 
     def _finish(self, digests: Digests) -> None:
         self._wait_until_idle()
@@ -271,6 +285,7 @@ class LargeFile:
     def _wait_until_idle(self) -> None:
         with self._idle:
             self._idle.wait_for(lambda: not self._working)
+        self._end_sync()
 
 
 class PieceFetch:

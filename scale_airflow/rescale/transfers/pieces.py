@@ -89,7 +89,10 @@ class Pieces:
             start, end = self._open.pop(0)
             if not self._alone:
                 rest = end - start + sum(last - first for first, last in self._open)
-                wanted = min(max(rest // (2 * max(connections, 1)), self._smallest), self._largest)
+                share = max(connections, 1)
+                # No more than a quarter of all at a time: bytes are hashed in order, while they arrive.
+                wanted = min(rest // (2 * share), self.size // (4 * share), self._largest)
+                wanted = max(wanted, self._smallest)
                 if end - start - wanted >= self._smallest:
                     self._open.insert(0, (start + wanted, end))
                     end = start + wanted
