@@ -59,11 +59,18 @@ class Answer:
 
 
 class Server:
-    """Serves requests of an ASGI application in this thread, one after the other."""
+    """Serves requests of an ASGI application in this thread, one after the other.
 
-    def __init__(self, app: Any, headers: Mapping[str, str]):
+    :param headers: sent with each; of the login.
+    :param others: other ones by what the address begins with.
+    """
+
+    def __init__(
+        self, app: Any, headers: Mapping[str, str], others: Mapping[str, Mapping[str, str]] | None = None
+    ):
         self.app = app
         self.headers = dict(headers)
+        self.others = dict(others or {})
         self.loop = asyncio.new_event_loop()
 
     def close(self) -> None:
@@ -77,7 +84,10 @@ class Server:
         parts = urlsplit(sent.url)
         # "identity": what comes back is to be read here, not to be unpacked.
         own = {"Content-Length": str(len(sent.body)), "Host": parts.netloc, "Accept-Encoding": "identity"}
-        given = {name.title(): value for name, value in {**sent.headers, **self.headers}.items()} | own
+        login = next(
+            (other for start, other in self.others.items() if sent.url.startswith(start)), self.headers
+        )
+        given = {name.title(): value for name, value in {**sent.headers, **login}.items()} | own
         given.pop("Cookie", None)
         scope = {
             "type": "http",

@@ -45,7 +45,10 @@ TAGS: list[dict[str, Any]] = [
     {"name": "Scheduler", "description": "One switch for the whole system."},
     {"name": "Status", "description": "The state of the whole system."},
     {"name": "Version", "description": "The version of this installation."},
-    {"name": "Runtime", "description": "What workers use; it takes their own secrets and tokens only."},
+    {
+        "name": "Runtime",
+        "description": "What workers use, with their own secrets and tokens; it changes with versions.",
+    },
 ]
 
 router = APIRouter()

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from scale_airflow.api_plugin.models.kinds import MODELS, example_of
 from scale_airflow.api_plugin.models.operations import ANSWERS, BODIES, PARAMETERS, PLAIN
+from scale_airflow.api_plugin.models.runtime import LOGINS, RUNTIME, content_of
 
 _JSON = "application/json"
 
@@ -109,6 +110,8 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
 
 def _complete(document: dict[str, Any]) -> None:
     for method, _, operation in operations(document):
+        if operation["operationId"] in RUNTIME:
+            _exchange(operation)
         _answer(operation)
         _refuse(operation, is_change=method != "GET")
         _show(operation)
@@ -122,11 +125,21 @@ def _complete(document: dict[str, Any]) -> None:
         status: {"description": said, "content": {_JSON: {**_REFUSED, "example": example}}}
         for status, (said, example) in _REFUSALS.items()
     }
-    components["securitySchemes"] = _LOGINS
+    components["securitySchemes"] = {**_LOGINS, **LOGINS}
     document["security"] = [{name: []} for name in _LOGINS]
 
 
 _REFUSED = {"schema": {"$ref": "#/components/schemas/Refusal"}}
+
+
+def _exchange(operation: dict[str, Any]) -> None:
+    """Say what a worker sends and is answered, and how it is known."""
+    found = RUNTIME[operation["operationId"]]
+    operation["security"] = [{found.login: []}]
+    operation["summary"] = operation["description"].partition("\n")[0].rstrip(".")
+    if found.takes is not None:
+        operation["requestBody"] = {"required": True, "content": {_JSON: content_of(found.takes)}}
+    operation["responses"]["200"]["content"] = {_JSON: content_of(found.gives)}
 
 
 def _answer(operation: dict[str, Any]) -> None:

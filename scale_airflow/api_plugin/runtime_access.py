@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Annotated, TypeVar
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 from starlette.concurrency import run_in_threadpool
 
 from scale_airflow.definitions.documents import load_json
@@ -37,7 +37,10 @@ async def require_secret(given: Annotated[str, Depends(bearer)]) -> None:
         await run_in_threadpool(_SECRET.check, given)
 
 
-def require_token(execution_id: int, given: Annotated[str, Depends(bearer)]) -> int:
+ExecutionId = Annotated[int, Path(description="The job execution that the token was given for.")]
+
+
+def require_token(execution_id: ExecutionId, given: Annotated[str, Depends(bearer)]) -> int:
     """Let through who holds the token of the execution that the path names."""
     with transaction() as session:
         authenticate(session, execution_id, given)

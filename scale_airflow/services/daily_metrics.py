@@ -15,6 +15,7 @@ from datetime import date, datetime, time, timedelta, timezone
 from typing import Any, Literal
 
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from scale_airflow.compiler import names
@@ -168,11 +169,12 @@ def finish(session: Session, execution_id: int) -> Result:
     return Result(day, "done", f"The metrics of {day} are worked out ({listed}).")
 
 
-def fail(session: Session, execution_id: int, error_name: str, message: str) -> Result:
+def fail(session: Session, execution_id: int, why: Exception) -> Result:
     """Record that the day of an execution could not be worked out; say whether it is tried again."""
     job, execution = _locked(session, execution_id)
     if execution.status == "RUNNING":
-        _lose(session, job, execution, error_name, message)
+        name = "database" if isinstance(why, SQLAlchemyError) else "unknown"
+        _lose(session, job, execution, name, type(why).__name__)
     return _result(job, execution)
 
 

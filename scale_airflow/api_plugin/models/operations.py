@@ -90,6 +90,7 @@ ANSWERS: dict[str, Model] = {
 PLAIN: dict[str, str] = {
     "files_get_content": "application/octet-stream",
     "job_executions_get_log": "text/plain",
+    "runtime_read_dag_file": "text/plain",
 }
 """Operations that answer something else, with its media type."""
 

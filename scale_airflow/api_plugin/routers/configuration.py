@@ -65,7 +65,8 @@ _FILE = {
                             "description": "One file, *.json: what an export downloaded.",
                         }
                     },
-                }
+                },
+                "example": {"import": json.dumps(_EXAMPLE["import"])},
             }
         },
     }

@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Path, Query
 from starlette.responses import PlainTextResponse
 
 from scale_airflow.api_plugin.replies import Reply
 from scale_airflow.api_plugin.runtime_access import (
+    ExecutionId,
     bearer,
     raw_body,
     read_message,
@@ -31,7 +32,7 @@ from scale_airflow.execution.order import (
 from scale_airflow.services import claims, dag_files, executions, logs, nodes, storage_checks
 from scale_airflow.store.session import transaction
 
-router = APIRouter(prefix="/runtime", tags=["Runtime"], include_in_schema=False)
+router = APIRouter(prefix="/runtime", tags=["Runtime"])
 
 Body = Annotated[bytes, Depends(raw_body)]
 Token = Annotated[str, Depends(bearer)]
@@ -57,7 +58,7 @@ def reserve(body: Body) -> Reply:
 
 
 @router.post("/executions/{execution_id}/log/")
-def append_log(execution_id: int, token: Token, body: Body) -> Reply:
+def append_log(execution_id: ExecutionId, token: Token, body: Body) -> Reply:
     """Keep a piece of what an execution wrote."""
     with transaction(point="runtime.append_log") as session:
         executions.authenticate(session, execution_id, token)
@@ -67,7 +68,7 @@ def append_log(execution_id: int, token: Token, body: Body) -> Reply:
 
 
 @router.post("/executions/{execution_id}/beat/")
-def beat(execution_id: int, token: Token, body: Body) -> Reply:
+def beat(execution_id: ExecutionId, token: Token, body: Body) -> Reply:
     """Record that an execution is alive; say whether it goes on."""
     with transaction(point="runtime.beat") as session:
         executions.authenticate(session, execution_id, token)
@@ -77,7 +78,7 @@ def beat(execution_id: int, token: Token, body: Body) -> Reply:
 
 
 @router.post("/executions/{execution_id}/complete/")
-def complete(execution_id: int, token: Token, body: Body) -> Reply:
+def complete(execution_id: ExecutionId, token: Token, body: Body) -> Reply:
     """Commit the results of an execution."""
     with transaction(point="runtime.complete") as session:
         place = executions.authenticate(session, execution_id, token)
@@ -87,7 +88,7 @@ def complete(execution_id: int, token: Token, body: Body) -> Reply:
 
 
 @router.post("/executions/{execution_id}/fail/")
-def fail(execution_id: int, token: Token, body: Body) -> Reply:
+def fail(execution_id: ExecutionId, token: Token, body: Body) -> Reply:
     """Record that an execution failed; say whether the job is retried."""
     with transaction(point="runtime.fail") as session:
         place = executions.authenticate(session, execution_id, token)
@@ -113,7 +114,12 @@ def list_places() -> Reply:
 
 
 @router.get("/dag-files/", dependencies=_SECRET)
-def list_dag_files(after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0) -> Reply:
+def list_dag_files(
+    after: Annotated[
+        int,
+        Query(ge=0, le=2**63 - 1, description="Only files that were published after the one with this id."),
+    ] = 0,
+) -> Reply:
     """List the generated DAG files that were published after the one with this id."""
     with transaction() as session:
         listed = dag_files.list_files(session, after)
@@ -121,7 +127,9 @@ def list_dag_files(after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0) -> Repl
 
 
 @router.get("/dag-files/{file_name}/", dependencies=_SECRET)
-def read_dag_file(file_name: str) -> PlainTextResponse:
+def read_dag_file(
+    file_name: Annotated[str, Path(description="Its name, as it is listed.")],
+) -> PlainTextResponse:
     """Give the text of a generated DAG file."""
     with transaction() as session:
         return PlainTextResponse(dag_files.read_file(session, file_name))

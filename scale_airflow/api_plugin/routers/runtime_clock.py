@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 from dateutil.parser import isoparse
 from fastapi import APIRouter, Depends, Path
-from sqlalchemy.exc import SQLAlchemyError
 
 from scale_airflow.api_plugin.replies import Reply
 from scale_airflow.api_plugin.runtime_access import raw_body, read_message, require_secret
@@ -22,13 +21,13 @@ from scale_airflow.store.session import transaction
 
 log = logging.getLogger(__name__)
 
-router = APIRouter(prefix="/runtime/clock", tags=["Runtime"], include_in_schema=False)
+router = APIRouter(prefix="/runtime/clock", tags=["Runtime"])
+
+RuleId = Annotated[int, Path(ge=1, le=2**63 - 1, description="The clock rule.")]
 
 
 @router.post("/{rule_id}/fire/", dependencies=[Depends(require_secret)])
-def fire(
-    rule_id: Annotated[int, Path(ge=1, le=2**63 - 1)], body: Annotated[bytes, Depends(raw_body)]
-) -> Reply:
+def fire(rule_id: RuleId, body: Annotated[bytes, Depends(raw_body)]) -> Reply:
     """Record that a clock rule's scheduled moment has come."""
     document: Any = load_json(body)
     text = document.get("scheduled") if isinstance(document, dict) else None
@@ -44,9 +43,7 @@ def fire(
 
 
 @router.post("/{rule_id}/metrics/", dependencies=[Depends(require_secret)])
-def compute_metrics(
-    rule_id: Annotated[int, Path(ge=1, le=2**63 - 1)], body: Annotated[bytes, Depends(raw_body)]
-) -> Reply:
+def compute_metrics(rule_id: RuleId, body: Annotated[bytes, Depends(raw_body)]) -> Reply:
     """Work out the metrics of the next day that waits for it.
 
     That a day has begun is committed first, so that it shows, and counts as a try, whatever dies. Its metrics
@@ -63,7 +60,6 @@ def compute_metrics(
     except Exception as error:
         # Whatever it was, it is this day's alone: it is recorded with its job, and the others go on.
         log.exception("Execution %s of daily metrics failed", turn.execution_id)
-        name = "database" if isinstance(error, SQLAlchemyError) else "unknown"
         with transaction(point="runtime.fail_metrics") as session:
-            result = daily_metrics.fail(session, turn.execution_id, name, type(error).__name__)
+            result = daily_metrics.fail(session, turn.execution_id, error)
     return Reply(asdict(result))

@@ -23,7 +23,6 @@ from scale_airflow.store.session import transaction
 router = APIRouter(
     prefix="/runtime/file-duties",
     tags=["Runtime"],
-    include_in_schema=False,
     dependencies=[Depends(require_secret)],
 )
 

@@ -32,11 +32,11 @@ from scale_airflow.execution.wire import Message
 from scale_airflow.services import ingest, ingest_plans, ingest_results, sweeps
 from scale_airflow.store.session import transaction
 
-router = APIRouter(prefix="/runtime/strikes", tags=["Runtime"], include_in_schema=False)
+router = APIRouter(prefix="/runtime/strikes", tags=["Runtime"])
 
 RequestT = TypeVar("RequestT", bound=Message)
 Service = Callable[[Session, int, RequestT], Message | None]
-StrikeId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+StrikeId = Annotated[int, Path(ge=1, le=2**63 - 1, description="The Strike process.")]
 Body = Annotated[bytes, Depends(raw_body)]
 Execution = Annotated[int, Depends(require_token)]
 _SECRET: list[Any] = [Depends(require_secret)]

@@ -16,7 +16,6 @@ from scale_airflow.store.session import transaction
 router = APIRouter(
     prefix="/runtime/workspaces",
     tags=["Runtime"],
-    include_in_schema=False,
     dependencies=[Depends(require_secret)],
 )
 

@@ -236,7 +236,7 @@ def test_what_a_dead_task_had_begun_is_done_by_the_next(clockwork: Clockwork) ->
     assert clockwork.jobs()[DAYS[0]] == ("COMPLETED", 2)
     assert clockwork.executions(DAYS[0]) == [("FAILED", "mesos-lost"), ("COMPLETED", None)]
     # What the dead one still reports changes nothing.
-    late = daily_metrics.fail(clockwork.world.session, begun.execution_id or 0, "unknown", "late")
+    late = daily_metrics.fail(clockwork.world.session, begun.execution_id or 0, ValueError())
     assert late.outcome == "failed"
     assert clockwork.jobs()[DAYS[0]] == ("COMPLETED", 2)
 

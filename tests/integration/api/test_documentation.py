@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,9 @@ import pytest
 from answer_models import Models
 
 from scale_airflow.api_plugin.models.operations import ANSWERS, PLAIN
+from scale_airflow.api_plugin.models.runtime import RUNTIME
+from scale_airflow.definitions.configuration_export import ConfigurationExport
+from scale_airflow.execution.wire import MessageError
 
 
 @pytest.fixture
@@ -55,6 +59,8 @@ def test_every_answer_has_its_model_and_example(document: Any) -> None:
     for name, operation in operations(document):
         method, path = name.split()
         names.add(operation["operationId"])
+        if operation["operationId"] in RUNTIME:
+            continue
         (status,) = (each for each in operation["responses"] if each.startswith("2"))
         if operation["operationId"] in PLAIN:
             assert operation["responses"][status]["content"].keys() == {PLAIN[operation["operationId"]]}
@@ -65,7 +71,40 @@ def test_every_answer_has_its_model_and_example(document: Any) -> None:
         for each in (400, 401, 403, 404):
             refused = document["components"]["responses"][str(each)]["content"]["application/json"]
             assert models.faults(method, path, each, refused["example"]) == []
-    assert names == ANSWERS.keys() | PLAIN.keys()
+    assert names == ANSWERS.keys() | PLAIN.keys() | RUNTIME.keys()
+
+
+def test_what_workers_send_and_are_answered(document: Any) -> None:
+    said = {operation["operationId"]: operation for _, operation in operations(document)}
+    schemes = document["components"]["securitySchemes"]
+    for name, operation in operations(document):
+        is_runtime = name.split()[1].startswith("/api/runtime/")
+        assert (operation["operationId"] in RUNTIME) == is_runtime, name
+        assert (operation["tags"] == ["Runtime"]) == is_runtime, name
+        assert ("security" in operation) == is_runtime, name
+    for name, exchange in RUNTIME.items():
+        operation = said[name]
+        assert operation["security"] == [{exchange.login: []}]
+        assert schemes[exchange.login]["description"]
+        answer = operation["responses"]["200"]["content"].get("application/json")
+        body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+        assert (body is None) == (exchange.takes is None), name
+        for content in filter(None, (answer, body)):
+            jsonschema_rs.Draft202012Validator(content["schema"]).validate(content["example"])
+        if isinstance(exchange.takes, type):
+            # The example is what the server reads, and the schema refuses what it refuses.
+            exchange.takes.from_dict(body["example"])
+            validator = jsonschema_rs.Draft202012Validator(body["schema"])
+            for wrong in ({}, {**body["example"], "more": 1}):
+                assert not validator.is_valid(wrong), name
+                with pytest.raises(MessageError):
+                    exchange.takes.from_dict(wrong)
+
+
+def test_an_upload_has_an_example(document: Any) -> None:
+    upload = document["paths"]["/api/configuration/upload/"]["post"]["requestBody"]["content"]
+    example = upload["multipart/form-data"]["example"]
+    assert ConfigurationExport.parse(json.loads(example["import"])).errors
 
 
 def test_every_body_has_an_example_that_is_right(document: Any) -> None:
@@ -99,7 +138,6 @@ def test_parameters_say_what_they_take(document: Any) -> None:
 def test_where_it_is_served(client: httpx.Client, document: Any) -> None:
     assert document["servers"] == [{"url": "/scale"}]
     assert all(path.startswith("/api/") for path in document["paths"])
-    assert not any(path.startswith("/api/runtime/") for path in document["paths"])
 
 
 def test_page(client: httpx.Client, viewer: dict[str, str]) -> None:

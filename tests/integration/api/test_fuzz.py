@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_fuzz import Fuzz, Server
+from api_fuzz import ROOT, Fuzz, Server
 from world import World, interface
 
+from scale_airflow.engine.connections import stored_connection
 from scale_airflow.services.queue import queue_job, queue_recipe, user_event
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "openapi.json"
@@ -27,6 +28,9 @@ DOCUMENT = json.loads(REFERENCE.read_text("utf-8"))
 OPERATIONS = [f"{method.upper()} {path}" for path, methods in DOCUMENT["paths"].items() for method in methods]
 CASES = 50
 """Cases of each operation."""
+
+RUNTIME_CASES = 20
+"""Cases of each that only workers use."""
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +70,10 @@ def fuzz(
         patch.setattr(logging.getLogger("scale_airflow"), "disabled", True)
         with settings.NonScopedSession() as session:
             fill(World(session), root)
-        server = Server(api_server, op)
+            workers = stored_connection(session, "scale_default")
+        assert workers is not None
+        secret = {"Authorization": f"Bearer {workers.secret}"}
+        server = Server(api_server, op, {f"{ROOT}/api/runtime/": secret})
         made = Fuzz(DOCUMENT, server)
         # All that was loaded stays: the garbage collector need not go through it thousands of times.
         gc.collect()
@@ -93,4 +100,6 @@ def fill(world: World, root: Path) -> None:
 
 @pytest.mark.parametrize("label", OPERATIONS)
 def test_nothing_makes_it_fail(label: str, fuzz: Fuzz, cases: int, number: int | None) -> None:
+    if number is None and " /api/runtime/" in label:
+        cases = RUNTIME_CASES
     assert fuzz.run(label, cases, number) >= cases, label
