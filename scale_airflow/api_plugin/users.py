@@ -15,9 +15,9 @@ from typing import Any
 
 from airflow.api_fastapi.app import get_auth_manager
 from cachetools import TTLCache
-from sqlalchemy import select
 
 from scale_airflow.api_plugin.permissions import Method, action
+from scale_airflow.engine import fab_tables
 from scale_airflow.store.session import transaction
 
 _FAB = "airflow.providers.fab.auth_manager.fab_auth_manager"
@@ -82,10 +82,8 @@ def _flask_app(manager: Any) -> Any:
 def by_name(username: str) -> Any | None:
     """Return the active user with this name, or None."""
     if is_fab():
-        from airflow.providers.fab.auth_manager.models import User
-
         with transaction() as session:
-            user_id = session.scalar(select(User.id).where(User.username == username))
+            user_id = fab_tables.user_id_of(session, username)
         return None if user_id is None else _fab_user(user_id)
     if is_simple():
         manager: Any = get_auth_manager()
@@ -126,12 +124,8 @@ def anonymous_may_read(role: str, resource: str) -> bool:
         return False
     granted = _anonymous.get(role)
     if granted is None:
-        from airflow.providers.fab.auth_manager.models import Role
-
         with transaction() as session:
-            found = session.scalars(select(Role).where(Role.name == role)).unique().first()
-            permissions = found.permissions if found else []
-            granted = frozenset((each.action.name, each.resource.name) for each in permissions)
+            granted = fab_tables.permissions_of(session, role)
         _anonymous[role] = granted
     return (action("GET"), resource) in granted
 
