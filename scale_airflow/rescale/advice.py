@@ -58,6 +58,8 @@ def _hint(
     analyses: Sequence[Analysis] | None,
 ) -> str:
     field = fault.path.rpartition("/")[2].lower()
+    if "/inputFiles" in fault.path:
+        return " If the file was deleted, send it again and name its new id."
     text = f"{field} {fault.message}".lower()
     analysis = _analysis_at(fault.path, body)
     if projects is not None and "project" in text:

@@ -190,6 +190,7 @@ def test_a_deleted_input_file_is_named(client: Face, emulator: EmulatorProcess) 
     with pytest.raises(RescaleRefused) as caught:
         client.run(conversations.create(body))
     assert "inputFiles" in caught.value.faults[0].path
+    assert "send it again" in caught.value.faults[0].message
     assert client.all(endpoints.list_statuses(draft.id)) == []
 
 
