@@ -21,6 +21,7 @@ from scale_airflow.errors import InstallationError
 from scale_airflow.services import file_duties, repairs
 from scale_airflow.services.findings import Finding, Level
 from scale_airflow.services.installation import BUILT_IN_ERRORS, CONNECTION_TYPE, missing_tables
+from scale_airflow.services.room import runs_elsewhere
 from scale_airflow.services.storage_checks import check_places, places_of
 from scale_airflow.store.models import ErrorModel, JobType, Node, Scheduler, utcnow
 from scale_airflow.store.session import require_postgresql
@@ -347,7 +348,11 @@ def check_backend(current: Settings, session: Session | None = None) -> list[Fin
 
 
 def _uses_docker(session: Session) -> bool:
-    wanted = select(JobType.id).where(JobType.uses_docker, JobType.is_system.is_(False)).limit(1)
+    wanted = (
+        select(JobType.id)
+        .where(JobType.uses_docker, JobType.is_system.is_(False), ~runs_elsewhere())
+        .limit(1)
+    )
     return session.scalar(wanted) is not None
 
 

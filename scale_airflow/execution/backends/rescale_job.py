@@ -36,7 +36,7 @@ _HOUR = 3600.0
 # A walltime that was used up to this share is what ended a job that did not say how it ended.
 _SPENT = 0.98
 _JOIN = 10.0
-_KILL_PATIENCE = 4.0
+_KILL_PATIENCE = 2.5
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Pacing:
     :param late_files: how long the files of a job that has ended may be missing in the list.
     """
 
-    polling: float = 10.0
+    polling: float = 5.0
     outage: float = 3600.0
     late_files: float = 30.0
 

@@ -25,7 +25,6 @@ from scale_airflow.execution.order import ExecutionOrder, FileRef
 from scale_airflow.hooks.rescale_connection import RescaleSettings
 from scale_airflow.rescale.client import RescaleClient
 from scale_airflow.rescale.conversations import priced
-from scale_airflow.rescale.costs import cheapest
 from scale_airflow.rescale.endpoints import list_core_types
 from scale_airflow.rescale.models import CoreType
 from scale_airflow.rescale.submission import Marker, Outcome, Patience, settle
@@ -130,13 +129,14 @@ class Launch:
         """Send the inputs, but for those that are there already; return their ids in order."""
         if not inputs:
             return []
+        # A file that is given to two inputs is sent once.
         names = {each.source: each.shown.name for each in inputs}
         arguments = self.settings.client_arguments("ScaleJobOperator")
         arguments.pop("max_concurrency")
         crash_points.reach("rescale.upload.before")
         with Uploader(self.settings.credentials, **arguments) as uploader:
             files = uploader.upload(
-                [each.source for each in inputs],
+                list(names),
                 names=names.__getitem__,
                 progress=lambda progress: self.checkpoint(),
             )
@@ -239,7 +239,6 @@ def _hardware(
         if wanted.category is not None:
             found["category"] = wanted.category
     elif wanted.cores_per_slot is None:
-        named = [each for each in core_types if each.code == wanted.core_type and each.cores]
-        if named:
-            found["coresPerSlot"] = cheapest(named, cores=cores).cores
+        offered = next((each.cores for each in core_types if each.code == wanted.core_type), ())
+        found["coresPerSlot"] = min((number for number in offered if number >= cores), default=cores)
     return found
