@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TextIO
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from scale_airflow.rescale.file_models import RemoteFile
 
 DEFAULT_PATH = "process_output.log"
-# What a file says that is no text.
-_BINARY = "binary"
+# Rescale tells the type of a file in the words of the command file: "/home/job_x/work/a: ASCII text".
+_TEXT = re.compile(r"\b(text|empty)\b")
 
 
 @action
@@ -127,7 +128,7 @@ def _live_lines(client: RescaleClient, job_id: str, run_id: str, path: str, coun
     except (RescaleNotFound, RescaleRefused):
         # It has not begun to write, or has just ended.
         return None
-    if found.file_type == _BINARY:
+    if found.file_type and not found.lines and not _TEXT.search(found.file_type.rpartition(":")[2]):
         raise NotFound(f"{path} is no text; `airflow rescale download` fetches it once the job has ended.")
     return [line.rstrip("\r\n") for line in found.lines]
 

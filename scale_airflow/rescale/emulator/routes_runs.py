@@ -91,7 +91,8 @@ async def tail(exchange: Exchange) -> Answer:
         found = await work.tail(run.job_id, run.id, path, int(text))
         if found is None:
             raise not_found()
-        return json_answer({"fileType": found[0], "lines": found[1]})
+        kind = "ASCII text" if found[0] == "text" else "data"
+        return json_answer({"fileType": f"/home/job_{run.job_id}/work/{path}: {kind}", "lines": found[1]})
     file = work.live_file(run.job_id, run.id, path)
     try:
         if file is None:

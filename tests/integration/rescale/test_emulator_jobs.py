@@ -301,7 +301,7 @@ def test_jobs_are_listed_by_state(emulator: EmulatorProcess, api: Api) -> None:
 
 
 def test_a_running_job_can_be_looked_into_and_stopped(emulator: EmulatorProcess, api: Api) -> None:
-    command = "mkdir d; echo one; echo two > 'd/ü 1.txt'; touch ready; sleep 60"
+    command = "mkdir d; echo one; echo two > 'd/ü 1.txt'; printf '\\0' > raw; touch ready; sleep 60"
     job_id = submitted(api, job(command))
     wait_for(lambda: "Executing" in names(api, job_id))
     run = f"/jobs/{job_id}/runs/1"
@@ -313,8 +313,11 @@ def test_a_running_job_can_be_looked_into_and_stopped(emulator: EmulatorProcess,
     wait_for(lambda: requests_ok(api, f"{run}/directory-contents/") and "ready" in paths())
     assert paths()["d/ü 1.txt"] == f"/api{run}/tail/d/%C3%BC%201.txt"
     tail = api("GET", f"{run}/tail/process_output.log?lines=1")
-    assert (tail["fileType"], tail["lines"][0].rstrip().endswith("one")) == ("text", True)
+    assert tail["fileType"] == f"/home/job_{job_id}/work/process_output.log: ASCII text"
+    assert tail["lines"][0].rstrip().endswith("one")
     assert api("GET", f"{run}/tail/d/%C3%BC%201.txt") == b"two\n"
+    raw = api("GET", f"{run}/tail/raw?lines=5")
+    assert raw == {"fileType": f"/home/job_{job_id}/work/raw: data", "lines": []}
     for wrong in ("nothing", "../../../state/lock", "d"):
         api("GET", f"{run}/tail/{wrong}", 404)
     api("GET", f"{run}/tail/process_output.log?lines=-1", 400)
