@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -215,8 +216,17 @@ def test_uploading_again_sends_nothing_again(
     ]
 
 
-def test_a_job_can_be_stopped(rescale: Callable[..., Outcome]) -> None:
+def executing(emulator: EmulatorProcess, job_id: str) -> None:
+    """Wait until a job executes: one that is stopped before leaves it open for a minute how it ended."""
+    deadline = time.monotonic() + 20
+    while emulator.admin.job(job_id)["statuses"][-1]["status"] != "Executing":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_job_can_be_stopped(rescale: Callable[..., Outcome], emulator: EmulatorProcess) -> None:
     started = rescale("submit", "--command", "sleep 600", *OWN, "-o", "json").rows[0]["id"]
+    executing(emulator, started)
     assert "is being stopped" in rescale("stop", started).out
     assert rescale("status", started, "--wait", *QUICK).code == 1
     assert "does not run" in rescale("stop", started).out
@@ -234,10 +244,13 @@ def test_a_name_cannot_paint_the_terminal(rescale: Callable[..., Outcome], emula
     assert "\x1b[2J" not in shown
 
 
-def test_clusters_that_are_left_are_shown_and_stopped(rescale: Callable[..., Outcome]) -> None:
+def test_clusters_that_are_left_are_shown_and_stopped(
+    rescale: Callable[..., Outcome], emulator: EmulatorProcess
+) -> None:
     assert rescale("clusters").err == "No cluster is left.\n"
     name = cluster_name("solver")
     started = rescale("submit", "--name", name, "--command", "sleep 600", *OWN, "-o", "json").rows[0]["id"]
+    executing(emulator, started)
     assert [row["id"] for row in rescale("clusters", "-o", "json").rows] == [started]
     assert rescale("clusters", "--stop", answer="n\n").code == 1
     assert "is being stopped" in rescale("clusters", "--stop", "--yes").out
