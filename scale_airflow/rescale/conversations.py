@@ -63,9 +63,35 @@ def create_like(job_id: str, changes: Mapping[str, Any] | None = None) -> Flow[J
     """Save a new job like a saved one.
 
     :param changes: what is different (see :func:`~scale_airflow.rescale.job_templates.merged`).
+    :raises RescaleRefused: if the new job would read files that were deleted since: it could be saved, but
+        not submitted.
     """
     template: Job = yield get_job(job_id)
-    return (yield from create(merged(body_of(template), changes or {})))
+    body = merged(body_of(template), changes or {})
+    faults = _deleted_inputs(template, body)
+    if faults:
+        shown = "; ".join(f"{fault.path}: {fault.message}" for fault in faults)
+        raise RescaleRefused(f"No job like {job_id} can be made: {shown}", job_id=job_id, faults=faults)
+    return (yield from create(body))
+
+
+def _deleted_inputs(template: Job, body: Mapping[str, Any]) -> list[Fault]:
+    deleted = {
+        file.id: file.name
+        for analysis in template.analyses
+        for file in analysis.input_files
+        if file.is_deleted
+    }
+    return [
+        Fault(
+            f"/jobanalyses/{number}/inputFiles/{index}",
+            f"the file {deleted[file['id']]!r} ({file['id']}) was deleted; send it again and name its new id",
+            "rescale.deleted-input",
+        )
+        for number, analysis in enumerate(body["jobanalyses"])
+        for index, file in enumerate(analysis.get("inputFiles") or ())
+        if isinstance(file, Mapping) and file.get("id") in deleted
+    ]
 
 
 def change_job(job_id: str, changes: Mapping[str, Any]) -> Flow[Job]:

@@ -107,6 +107,19 @@ def test_a_job_like_another(client: Face, server: Server) -> None:
         client.run(conversations.create_like("GONE"))
 
 
+def test_a_job_like_one_whose_files_were_deleted(client: Face, server: Server) -> None:
+    saved = {"id": "OLD", **body()}
+    saved["jobanalyses"][0]["inputFiles"] = [{"id": "a"}, {"id": "b", "name": "mesh.dat", "isDeleted": True}]
+    server.on("GET jobs/OLD/", answer(saved))
+    server.on("POST jobs/", lambda seen: answer({**seen.json, "id": "NEW"}, 201))
+    with pytest.raises(
+        RescaleRefused, match=r"/jobanalyses/0/inputFiles/1: the file 'mesh.dat' \(b\) was deleted"
+    ):
+        client.run(conversations.create_like("OLD"))
+    changes = {"jobanalyses": [{"inputFiles": [{"id": "a"}, {"id": "c"}]}]}
+    assert client.run(conversations.create_like("OLD", changes)).id == "NEW"
+
+
 class Saved:
     """A job that is changed, or not, by PATCH."""
 
