@@ -16,6 +16,7 @@ from unit.rescale.scripted import KEY, Raw, Server, answer, page, scripted
 
 from scale_airflow.errors import InstallationError, RescaleRefused, RescaleUnauthorized
 from scale_airflow.hooks.rescale import RescaleHook
+from scale_airflow.hooks.rescale_connection import EXTRAS
 from scale_airflow.rescale.calls import Scope
 
 
@@ -48,12 +49,27 @@ def test_the_form(hook: RescaleHook) -> None:
     assert RescaleHook.get_ui_field_behaviour()["relabeling"]["password"] == "API key"
 
 
+@pytest.mark.filterwarnings("ignore:ProvidersManager.hooks is deprecated")
+def test_the_form_as_airflows_pages_get_it() -> None:
+    from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+
+    (form,) = (each for each in HookMetaService.hook_meta_data() if each.connection_type == "rescale")
+    document = form.model_dump()
+    assert (document["hook_name"], document["standard_fields"]["password"]["title"]) == ("Rescale", "API key")
+    assert set(document["extra_fields"]) <= set(EXTRAS)
+    # Without a port, the Test button of Airflow 3.3 takes the connection for another one than is stored.
+    assert not document["standard_fields"]["port"]["hidden"]
+    assert document["extra_fields"]["timeout"]["schema"]["type"] == ["number", "null"]
+
+
 @pytest.mark.parametrize(
     ("values", "url"),
     [
         ({"host": "https://eu.rescale.com/"}, "https://eu.rescale.com"),
         ({"host": "https://eu.rescale.com/api/v2/"}, "https://eu.rescale.com"),
         ({"host": "kr"}, "https://kr.rescale.com"),
+        ({"host": "EU", "port": 443}, "https://eu.rescale.com"),
+        ({"host": "https://platform.rescale.com", "port": 443}, "https://platform.rescale.com"),
         ({"host": "platform.rescale.jp"}, "https://platform.rescale.jp"),
         ({"host": "localhost", "port": 8000, "schema": "http"}, "http://localhost:8000"),
         ({}, "https://platform.rescale.com"),
