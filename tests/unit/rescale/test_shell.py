@@ -168,7 +168,9 @@ def test_a_key_says_what_is_wrong_with_it_and_never_what_it_is(tmp_path: Path) -
         PrivateKey(text="SECRET").load()
     assert "SECRET" not in f"{refused.value} {PrivateKey(text='SECRET')!r}"
     written = tmp_path / "key"
-    asyncssh.generate_private_key("ssh-ed25519").write_private_key(str(written), passphrase="words", rounds=1)
+    asyncssh.generate_private_key("ssh-ed25519").write_private_key(
+        str(written), "pkcs8-pem", passphrase="words"
+    )
     with pytest.raises(InstallationError, match="of no use"):
         PrivateKey(path=written).load()
     assert PrivateKey(path=written, passphrase="words").load()
