@@ -194,8 +194,10 @@ def test_a_stalled_connection_and_one_that_never_answers(
     emulator: EmulatorProcess, file: tuple[str, bytes]
 ) -> None:
     emulator.admin.add_fault("stall", path="/contents/", after_bytes=1000)
-    answer = Answer(emulator, "GET", file[0], timeout=0.3)
+    answer = Answer(emulator, "GET", file[0])
     assert answer.answer.read(1000) == file[1][:1000]
+    assert answer.connection.sock is not None
+    answer.connection.sock.settimeout(0.3)
     with pytest.raises(TimeoutError):
         answer.answer.read(1)
     answer.answer.close()
@@ -245,11 +247,15 @@ def test_whether_it_was_done_is_another_question(
 ) -> None:
     before = jobs(emulator)
     emulator.admin.add_fault(kind, method="POST", path="/jobs/$", **options)
+    place, patience = f"{emulator.base_url}/api/v2/jobs/", 0.5 if kind == "hang" else 30
     try:
-        requests.post(f"{emulator.base_url}/api/v2/jobs/", json=DRAFT, headers=token(emulator), timeout=0.5)
+        requests.post(place, json=DRAFT, headers=token(emulator), timeout=patience)
     except requests.RequestException:
         assert kind in ("lost", "cut", "hang")
-    assert jobs(emulator) - before == done
+    deadline = time.monotonic() + 20
+    while (found := jobs(emulator) - before) < done and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert found == done
 
 
 def test_an_upload_that_is_cut(emulator: EmulatorProcess) -> None:
