@@ -123,7 +123,7 @@ async def test_files_and_folders_travel_both_ways(node: Node, tmp_path: Path) ->
         await shell.get(["work/new one/folder", "work/new one/a b'c"], back)
         # Again, over what is there.
         await shell.get(["work/new one/folder"], back)
-        with pytest.raises(InvalidRequest, match="not here: .*/nowhere"):
+        with pytest.raises(InvalidRequest, match=r"not here: .*/nowhere"):
             await shell.put([here / "nowhere", here / "folder"], "work")
         with pytest.raises(RescaleError, match="No such file"):
             await shell.get(["work/missing"], back)
