@@ -16,6 +16,7 @@ from scale_airflow.rescale.calls import Scope
 from scale_airflow.rescale.credentials import (
     DEFAULT_BASE_URL,
     KEY_VARIABLE,
+    REGIONS,
     URL_VARIABLE,
     Credentials,
     load_credentials,
@@ -83,7 +84,7 @@ def read_settings(connection: Connection) -> RescaleSettings:
     extra, faults = _extra(connection)
     unknown = sorted(set(extra) - set(EXTRAS))
     if unknown:
-        faults.append(f"{', '.join(unknown)} mean nothing; there are {', '.join(EXTRAS)}")
+        faults.append(f"there is no {', no '.join(unknown)}, but {', '.join(EXTRAS)}")
     _check_types(extra, faults)
     limits = None
     if extra.get("rates") is not None:
@@ -94,7 +95,7 @@ def read_settings(connection: Connection) -> RescaleSettings:
     if faults:
         raise InstallationError(
             f"The extra field of the connection {connection.conn_id!r} is wrong: {'; '.join(faults)}.",
-            "Correct it.",
+            "Correct it: Admin → Connections in Airflow's pages, or where the connection is kept.",
         )
     timeout = extra.get("timeout")
     policy = RequestPolicy()
@@ -192,6 +193,8 @@ def _credentials(connection: Connection, extra: Mapping[str, Any]) -> Credential
 
 def _address(connection: Connection) -> str:
     host = (connection.host or "").strip()
+    if host.lower() in REGIONS:
+        return host
     if host and "://" not in host and connection.port:
         return f"{connection.schema or 'https'}://{host}:{connection.port}"
     if host and "://" not in host and connection.schema:

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from typing import Any
 
-HIDDEN = ["login", "schema", "port"]
+# The port stays: the Test button of Airflow 3.3 refuses connections without one.
+HIDDEN = ["login", "schema"]
 LABELS = {"host": "Address or region", "password": "API key"}
 PLACEHOLDERS = {
     "host": "https://platform.rescale.com, or us, eu, kr, jp, itar",
     "password": "of Rescale's user profile, section API",
+    "port": "443",
     "extra": '{"rates": {"jobs-usage": 9000}, "proxies": {"https": "http://proxy:3128"}}',
 }
 

@@ -34,6 +34,9 @@ USED_FILE = "$HOME/.airflow-cluster-used"
 
 _COMMANDS = "$HOME/.airflow-commands"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}\Z")
+_ONE_LINE_KEY = re.compile(
+    r"(?P<begin>-----BEGIN [A-Z ]+-----)(?P<body>[A-Za-z0-9+/= ]+)(?P<end>-----END [A-Z ]+-----)"
+)
 _CONNECT_TIMEOUT = 30.0
 _ALIVE_EVERY = 15
 _RECONNECTS = 5
@@ -150,7 +153,7 @@ class PrivateKey:
         try:
             loaded: asyncssh.SSHKey
             if self.text is not None:
-                loaded = ssh.import_private_key(self.text, self.passphrase)
+                loaded = ssh.import_private_key(_with_lines(self.text), self.passphrase)
             else:
                 loaded = ssh.read_private_key(str(self.path), self.passphrase)
             return loaded
@@ -159,6 +162,16 @@ class PrivateKey:
             raise InstallationError(problem, remedy) from None
         except (ssh.KeyImportError, ssh.KeyEncryptionError) as error:
             raise InstallationError(f"The SSH key {self.path or ''} is of no use: {error}.", remedy) from None
+
+
+def _with_lines(key: str) -> str:
+    """Return a key with the line ends that a form's field has taken out of it."""
+    found = _ONE_LINE_KEY.fullmatch(key.strip())
+    if found is None:
+        return key
+    body = "".join(found["body"].split())
+    lines = [body[start : start + 64] for start in range(0, len(body), 64)]
+    return "\n".join([found["begin"], *lines, found["end"], ""])
 
 
 class ClusterShell:

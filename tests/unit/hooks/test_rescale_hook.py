@@ -150,7 +150,7 @@ def test_all_faults_of_the_extra_field_at_once(monkeypatch: pytest.MonkeyPatch) 
         connect(monkeypatch, extra, password=KEY).credentials()
     text = str(caught.value)
     for part in (
-        "profil mean",
+        "no profil",
         "timeout must",
         "max_concurrency must",
         "verify must",

@@ -176,6 +176,15 @@ def test_a_key_says_what_is_wrong_with_it_and_never_what_it_is(tmp_path: Path) -
     assert PrivateKey(path=written, passphrase="words").load()
 
 
+@pytest.mark.parametrize("between", ["", " "])
+@pytest.mark.parametrize("passphrase", [None, "words"])
+def test_a_key_may_have_lost_its_lines_in_a_form(between: str, passphrase: str | None) -> None:
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    text = key.export_private_key(passphrase=passphrase).decode()
+    found = PrivateKey(text=text.replace("\n", between), passphrase=passphrase).load()
+    assert found.export_public_key() == key.export_public_key()
+
+
 def test_variables_are_quoted() -> None:
     assert exports({"A": "x y'z"}) == "export A='x y'\"'\"'z'\n"
     with pytest.raises(ValueError, match="'a-b'"):
