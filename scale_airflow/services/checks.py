@@ -21,6 +21,7 @@ from scale_airflow.errors import InstallationError
 from scale_airflow.services import file_duties, repairs
 from scale_airflow.services.findings import Finding, Level
 from scale_airflow.services.installation import BUILT_IN_ERRORS, CONNECTION_TYPE, missing_tables
+from scale_airflow.services.remote_checks import check_remote
 from scale_airflow.services.room import runs_elsewhere
 from scale_airflow.services.storage_checks import check_places, places_of
 from scale_airflow.store.models import ErrorModel, JobType, Node, Scheduler, utcnow
@@ -55,6 +56,7 @@ def check_installation(session: Session) -> list[Finding]:
         found += check_processes(session)
         found += check_repairs(session)
         found += check_files(session)
+        found += check_remote(session, has_secrets_backend=_has_secrets_backend())
     found += check_backend(current, session if usable else None)
     return found
 
@@ -345,6 +347,12 @@ def check_backend(current: Settings, session: Session | None = None) -> list[Fin
         level: Level = "warning" if session is not None and not _uses_docker(session) else "error"
         return [Finding(level, "backend", problem, remedy)]
     return [Finding("ok", "backend", f"Docker engine {version} answers.")]
+
+
+def _has_secrets_backend() -> bool:
+    from airflow.configuration import conf
+
+    return bool(conf.get("secrets", "backend", fallback=""))
 
 
 def _uses_docker(session: Session) -> bool:

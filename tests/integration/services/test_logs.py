@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 from world import World
 
 from scale_airflow.errors import InvalidDocument
-from scale_airflow.execution.order import LogChunk
+from scale_airflow.execution.order import KeptOutput, LogChunk
 from scale_airflow.services.events import user_event
-from scale_airflow.services.logs import append_log, read_logs
+from scale_airflow.services.logs import append_log, kept_output, read_logs
 from scale_airflow.services.queue import queue_job
 
 
@@ -49,6 +49,14 @@ def test_pieces_are_read_in_order_whatever_order_they_come_in(world: World, exec
         append_log(world.session, execution_id, piece(sequence, f"{sequence}\n".encode()), 1000)
     append_log(world.session, execution_id, piece(0, b"err\n", "stderr"), 1000)
     assert read_logs(world.session, execution_id) == ("0\n1\n2\n3\n", "err\n")
+
+
+def test_another_worker_learns_how_much_there_is(world: World, execution_id: int) -> None:
+    assert kept_output(world.session, execution_id, "stdout") == KeptOutput(0, 0)
+    for sequence in (0, 1):
+        append_log(world.session, execution_id, piece(sequence, b"x" * 40), 100)
+    assert kept_output(world.session, execution_id, "stdout") == KeptOutput(2, 80)
+    assert kept_output(world.session, execution_id, "stderr") == KeptOutput(0, 0)
 
 
 def test_what_is_kept_has_a_limit_in_any_order(world: World, execution_id: int) -> None:

@@ -17,6 +17,7 @@ from scale_airflow.execution.order import ExecutionOrder
 from scale_airflow.services import remote_jobs
 from scale_airflow.services.job_types import edit_job_type
 from scale_airflow.services.jobs import cancel_job
+from scale_airflow.services.remote_checks import check_remote
 from scale_airflow.services.remote_jobs import Leftover, State
 from scale_airflow.services.room import needs_of
 from scale_airflow.store.models import Job, JobExecution, RemoteJob, utcnow
@@ -199,3 +200,21 @@ def test_a_look_that_fails_keeps_no_other_from_its_own(world: World) -> None:
     looks = Looks(RuntimeError("broken"), "none")
     assert look(world, looks) == 1
     assert len(looks.asked) == 2
+
+
+def test_what_can_not_be_stopped_is_among_the_findings(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_remote(world.session, has_secrets_backend=False) == []
+    job = remote_job(world)
+    (finding,) = check_remote(world.session, has_secrets_backend=False)
+    assert "'rescale_eu', which is not there" in finding.problem
+    assert check_remote(world.session, has_secrets_backend=True) == []
+    monkeypatch.setenv("AIRFLOW_CONN_RESCALE_EU", "{}")
+    assert check_remote(world.session, has_secrets_backend=False) == []
+
+    order = started(world, job)
+    cancel_job(world.session, job.id)
+    ended(world, job, timedelta(minutes=1))
+    look(world, Looks(RescaleUnreachable("it is away")))
+    (finding,) = check_remote(world.session, has_secrets_backend=False)
+    assert f"execution {order.execution_id} is one) may still run" in finding.problem
+    assert finding.problem.endswith("RescaleUnreachable: it is away")
