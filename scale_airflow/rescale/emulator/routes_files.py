@@ -9,14 +9,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import quote
 
-from scale_airflow.rescale.emulator.answers import Answer, FileSlice, empty_answer, json_answer
+from scale_airflow.rescale.emulator import contents
+from scale_airflow.rescale.emulator.answers import Answer, empty_answer, json_answer
 from scale_airflow.rescale.emulator.exchange import Exchange
 from scale_airflow.rescale.emulator.multipart import boundary_of, read_form
 from scale_airflow.rescale.emulator.paging import page_of
 from scale_airflow.rescale.emulator.records import INPUT_FILE, FileRecord
-from scale_airflow.rescale.emulator.refusals import RefusedError, invalid, not_found, refused
+from scale_airflow.rescale.emulator.refusals import invalid, not_found, refused
 from scale_airflow.rescale.emulator.routing import Endpoint
 from scale_airflow.rescale.emulator.sending import connection_of, cut
 from scale_airflow.rescale.emulator.views import file_document
@@ -24,7 +24,6 @@ from scale_airflow.rescale.emulator.views import file_document
 TYPE_IDS = (1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12)
 # "lines" puts the whole file into one document.
 LARGEST_LINES = 64 * 2**20
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
 _ORDERINGS = {
     "dateUploaded": lambda one: (one.uploaded, one.number),
     "name": lambda one: one.name,
@@ -157,56 +156,12 @@ async def delete_files(exchange: Exchange, records: Iterable[FileRecord]) -> Non
 
 
 async def get_contents(exchange: Exchange) -> Answer:
-    """Answer row 38: the bytes, all or a range of them."""
+    """Answer row 38: the bytes, all or a range of them; or where the storage has them."""
     record = file_of(exchange)
-    headers = exchange.request.headers
-    tag = f'"{record.md5 or record.blob}"'
-    answer_headers = {
-        "Content-Type": "application/octet-stream",
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(record.name, safe='')}",
-        "Accept-Ranges": "bytes",
-        "ETag": tag,
-    }
-    if tag in headers.get("If-None-Match", ""):
-        return Answer(304, b"", {"ETag": tag})
-    wanted = None
-    if headers.get("If-Range") in (None, tag) and not _ignores_range(exchange):
-        wanted = range_of(headers.get("Range", ""), record.size)
-    first, count = wanted if wanted is not None else (0, record.size)
+    if exchange.emulator.settings.redirect_contents:
+        return Answer(302, headers={"Location": contents.signed_address(exchange.url, record)})
     path = exchange.emulator.blobs.path(record.blob)
-    part = FileSlice(path, first, count, record.id)
-    if wanted is None:
-        return Answer(200, headers=answer_headers, file=part)
-    answer_headers["Content-Range"] = f"bytes {first}-{first + count - 1}/{record.size}"
-    return Answer(206, headers=answer_headers, file=part)
-
-
-def _ignores_range(exchange: Exchange) -> bool:
-    return exchange.fault is not None and exchange.fault.kind == "ignore_range"
-
-
-def range_of(header: str, size: int) -> tuple[int, int] | None:
-    """Return first byte and count of a Range header, the end clamped; None: no range, or several.
-
-    :raises RefusedError: 416 when it begins behind the end.
-    """
-    match = _RANGE.fullmatch(header.replace(" ", ""))
-    if match is None or match.group(1) == match.group(2) == "":
-        return None
-    first_text, last_text = match.group(1)[:20], match.group(2)[:20]
-    if first_text == "":
-        count = min(int(last_text), size)
-        first = size - count
-    else:
-        first = int(first_text)
-        last = min(int(last_text), size - 1) if last_text else size - 1
-        if last_text and int(last_text) < first:
-            return None
-        count = last - first + 1
-    if first >= size or count <= 0:
-        detail = {"detail": "Requested Range Not Satisfiable"}
-        raise RefusedError(416, detail, {"Content-Range": f"bytes */{size}"})
-    return first, count
+    return contents.contents_answer(record, path, exchange.request.headers, exchange.fault)
 
 
 async def get_lines(exchange: Exchange) -> Answer:

@@ -21,6 +21,7 @@ from scale_airflow.rescale.emulator import (
 )
 from scale_airflow.rescale.emulator.admin import Admin
 from scale_airflow.rescale.emulator.answers import Answer, gateway_answer, json_answer
+from scale_airflow.rescale.emulator.contents import STORAGE, contents_answer, stored_file
 from scale_airflow.rescale.emulator.exchange import Emulator, Exchange
 from scale_airflow.rescale.emulator.faults import Fault
 from scale_airflow.rescale.emulator.refusals import RefusedError, refused
@@ -102,9 +103,12 @@ class Service:
     async def _answer(self, request: web.BaseRequest, fault: Fault | None) -> Answer:
         try:
             if fault is not None and not fault.effect and (answer := _replaced(fault)):
-                self._count(request)
+                if not request.path.startswith(STORAGE):
+                    self._count(request)
                 return answer
             url = _url(request)
+            if request.path.startswith(STORAGE):
+                return self._from_storage(request, fault)
             match = self._count(request)
             key, caller = self._emulator.keys.caller(request.headers.get("Authorization"))
             headers = self._emulator.throttle.pass_or_refuse(key, match.endpoint.scope)
@@ -127,6 +131,12 @@ class Service:
             return json_answer({"detail": "The request's body is broken."}, 400)
         except Exception as error:
             return _failure(request, error)
+
+    def _from_storage(self, request: web.BaseRequest, fault: Fault | None) -> Answer:
+        self._emulator.counters.by_endpoint[f"{request.method} {STORAGE}"] += 1
+        record = stored_file(self._emulator.state, request.path, request.headers)
+        path = self._emulator.blobs.path(record.blob)
+        return contents_answer(record, path, request.headers, fault)
 
     def _count(self, request: web.BaseRequest) -> Match:
         match = self._router.match(request.method, request.path)

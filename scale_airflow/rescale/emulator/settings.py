@@ -18,8 +18,8 @@ DOCUMENTED_RATES: dict[str, tuple[int, float]] = {
 class Settings:
     """How the emulator behaves; the admin plane changes it while it runs.
 
-    The quirks (the last group) are the real service's and on by default, but for ``statuses_late``, which
-    nobody has seen: a client that works with them off only does not work.
+    The quirks (the last group) are the real service's and on by default, but for the last two, which nobody
+    has seen: a client that works with them off only does not work.
 
     :param pace: what all waits of jobs and clusters are multiplied by.
     :param speed_per_connection: bytes a second and direction; 0: as fast as it goes.
@@ -31,6 +31,7 @@ class Settings:
     :param gateway_timeout_every: every so manieth request for a job's statuses is answered 504; 0: none.
     :param mixed_dates: job dates end in ``+00:00``, cluster dates in ``Z``; off: all in ``Z``.
     :param ignore_late_changes: PATCH of a submitted job answers 200 and changes nothing; off: 400.
+    :param redirect_contents: contents are had from a storage on another host, where the key is refused.
     :param statuses_late: real seconds until a job's new status is told; until then its history is as before.
     """
 
@@ -46,6 +47,7 @@ class Settings:
     gateway_timeout_every: int = 25
     mixed_dates: bool = True
     ignore_late_changes: bool = True
+    redirect_contents: bool = False
     statuses_late: float = 0.0
 
     def change(self, document: Any) -> None:

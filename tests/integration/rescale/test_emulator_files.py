@@ -436,3 +436,20 @@ def test_a_stream_is_taken_in_constant_memory(emulator: EmulatorProcess, session
     answer = session.post(address(emulator, "/files/contents/"), data=body, headers=kind)
     assert answer.json()["decryptedSize"] == 60_000_000
     assert memory() - before < 20_000
+
+
+def test_contents_can_be_elsewhere(emulator: EmulatorProcess, session: requests.Session) -> None:
+    record = upload(emulator, session)
+    emulator.admin.settings(redirect_contents=True)
+    try:
+        moved = session.get(record["downloadUrl"], allow_redirects=False)
+        place = moved.headers["Location"]
+        assert (moved.status_code, urlsplit(place).hostname) == (302, "localhost")
+        # requests takes the key along to the same host only.
+        assert session.get(record["downloadUrl"], headers={"Range": "bytes=3-8"}).content == DATA[3:9]
+        assert requests.get(place).content == DATA
+        key = {"Authorization": f"Token {emulator.api_key}"}
+        assert requests.get(place, headers=key).status_code == 400
+        assert requests.get(place[:-1] + "x").status_code == 404
+    finally:
+        emulator.admin.settings(redirect_contents=False)

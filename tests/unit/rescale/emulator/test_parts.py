@@ -12,10 +12,10 @@ from yarl import URL
 
 from scale_airflow.rescale.emulator import catalog
 from scale_airflow.rescale.emulator.clock import Clock
+from scale_airflow.rescale.emulator.contents import range_of
 from scale_airflow.rescale.emulator.faults import KINDS, Faults
 from scale_airflow.rescale.emulator.paging import page_of
 from scale_airflow.rescale.emulator.refusals import RefusedError
-from scale_airflow.rescale.emulator.routes_files import range_of
 from scale_airflow.rescale.emulator.routing import Endpoint, RedirectError, Router
 from scale_airflow.rescale.emulator.settings import Settings
 from scale_airflow.rescale.emulator.shaping import BURST, Bucket, Shaping
