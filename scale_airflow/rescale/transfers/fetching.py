@@ -97,24 +97,30 @@ class Fetcher:
         while target.position < target.end:
             before = target.position
             try:
-                self._take_turn(call)
-                pause = self._once(call, attempts, target)
-            except _Slow:
-                pause = None
-            except Broken as broken:
-                if self._schedule.is_stopped:
-                    raise Stopped from None
-                if target.position - before >= BLOCK:
-                    # It got on: no reason to be less patient, nor to wait.
-                    attempts, pause = self._policy.attempts(call), None
-                else:
-                    pause = attempts.failed(broken.failure, self._credentials.shown)
+                pause = self._attempt(call, attempts, target)
             except RescaleError as error:
                 error.args = (f"{target.shown}: {error}",)
                 raise
             if pause is not None:
                 self._schedule.pause(pause.seconds)
+            if target.position - before >= BLOCK:
+                # It got on: no reason to be less patient next time.
+                attempts = self._policy.attempts(call)
         self._schedule.arrived(0, requests=1)
+
+    def _attempt(self, call: Call[bytes], attempts: Attempts, target: Target) -> Pause | None:
+        before = target.position
+        try:
+            self._take_turn(call)
+            return self._once(call, attempts, target)
+        except _Slow:
+            return None
+        except Broken as broken:
+            if self._schedule.is_stopped:
+                raise Stopped from None
+            if target.position - before >= BLOCK:
+                return None
+            return attempts.failed(broken.failure, self._credentials.shown)
 
     def _take_turn(self, call: Call[bytes]) -> None:
         wait = self._rates.reserve(call.scope)
@@ -179,7 +185,10 @@ class Fetcher:
     def _read_whole(self, attempts: Attempts, answer: ByteAnswer, target: Target, start: int) -> Pause | None:
         """Read an answer without ranges, skipping what is there already."""
         if answer.length is not None and answer.length != target.size:
-            raise Changed
+            # Rather some proxy's page than another file.
+            return attempts.misunderstood(
+                f"it answered with {answer.length} bytes, but the file's metadata tell {target.size}", 200
+            )
         target.met(_strong(answer))
         if not target.whole:
             if not target.alone():

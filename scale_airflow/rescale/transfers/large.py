@@ -94,9 +94,9 @@ class LargeFile:
                 self._landing.discard(part)
             part.close()
             raise
-        self.meter.add(sum(end - start for start, end in done))
         self._part, self._journal = part, journal
         self._pieces = Pieces(self.size, done)
+        self.meter.add(sum(end - start for start, end in done))
         self._follower = threading.Thread(target=self._follow, name=f"hash {self.file.id}", daemon=True)
         self._follower.start()
         self.schedule.wake()
@@ -264,6 +264,8 @@ class LargeFile:
         self.meter.restart()
         self._changed = False
         self._pieces = Pieces(self.size)
+        if self.schedule.is_stopped:
+            self._pieces.give_up()  # whoever closes this may have given up the old ones
         self.schedule.wake()
 
     def _refuse(self, digests: Digests | None) -> None:

@@ -97,13 +97,10 @@ class _Upload:
             self._meter.restart()
             self._is_through = False
             try:
-                self._take_turn()
-                found = self._once(attempts)
-            except Broken as broken:
-                if self._schedule.is_stopped:
-                    raise Stopped from None
-                found = attempts.failed(broken.failure, self._client.credentials.shown)
+                found = self._attempt(attempts)
             except RescaleError as error:
+                if self._is_through and (arrived := self._look()) is not None:
+                    return arrived
                 error.args = (f"{self._source.name}: {error}",)
                 raise
             if isinstance(found, RemoteFile):
@@ -111,6 +108,15 @@ class _Upload:
             if self._is_through and (arrived := self._look()) is not None:
                 return arrived
             self._schedule.pause(found.seconds)
+
+    def _attempt(self, attempts: Attempts) -> RemoteFile | Pause:
+        try:
+            self._take_turn()
+            return self._once(attempts)
+        except Broken as broken:
+            if self._schedule.is_stopped:
+                raise Stopped from None
+            return attempts.failed(broken.failure, self._client.credentials.shown)
 
     def _take_turn(self) -> None:
         scope, policy = self._call.scope, self._policy

@@ -230,7 +230,7 @@ def test_metadata_that_do_not_fit_are_told(served: Served, tmp_path: Path) -> No
         with pytest.raises(TransferError, match="not what its metadata describe"):
             fetch(served, [file], tmp_path)
     file = served.file("small", SMALL, decryptedSize=3)
-    with pytest.raises(TransferError, match="not what its metadata describe"):
+    with pytest.raises(RescaleBadAnswer, match="answered with 11 bytes, but the file's metadata tell 3"):
         fetch(served, [file], tmp_path)
     assert names_in(tmp_path) == []
 
@@ -243,6 +243,32 @@ def test_416_means_that_the_file_is_another(served: Served, tmp_path: Path) -> N
     served.answer = answer
     with pytest.raises(TransferError, match="List the files anew"):
         fetch(served, [served.file("big", BIG)], tmp_path)
+
+
+def test_what_the_listener_raises_at_once_leaves_the_file_free(served: Served, tmp_path: Path) -> None:
+    file = served.file("big", BIG)
+
+    def listener(progress: Progress) -> None:
+        raise KeyError("enough")
+
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            fetch(served, [file], tmp_path, progress=listener)
+    assert fetch(served, [file], tmp_path)[0].path.read_bytes() == BIG
+
+
+def test_some_proxy_s_page_in_place_of_bytes_is_not_taken(served: Served, tmp_path: Path) -> None:
+    pages = threading.Semaphore(1)
+
+    def answer(handler: Handler, content: bytes) -> bool:
+        if not pages.acquire(blocking=False):
+            return False
+        handler.give(200, b"<html>")
+        return True
+
+    served.answer = answer
+    files = [served.file("big", BIG), served.file("small", SMALL)]
+    assert [each.path.read_bytes() for each in fetch(served, files, tmp_path)] == [BIG, SMALL]
 
 
 def test_a_file_that_changes_meanwhile_is_fetched_anew_once(served: Served, tmp_path: Path) -> None:
@@ -301,7 +327,7 @@ def test_nobody_there_is_told(served: Served, tmp_path: Path) -> None:
         return True
 
     served.answer = answer
-    with pytest.raises(RescaleUnreachable, match="big"):
+    with pytest.raises(RescaleUnreachable, match=r"^big: GET"):
         fetch(served, [served.file("big", BIG)], tmp_path)
 
 
