@@ -12,7 +12,7 @@ from airflow.sdk import ObjectStoragePath
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
 
-from scale_airflow.errors import RescaleError, RescaleJobFailed
+from scale_airflow.errors import RescaleError, RescaleJobFailed, RescaleUncertain
 from scale_airflow.hooks.rescale import RescaleHook
 from scale_airflow.operators.rescale_links import RescaleJobLink, RescaleResultsLink, job_url, push_links
 from scale_airflow.operators.rescale_memory import (
@@ -288,9 +288,14 @@ class RescaleSubmitJobOperator(RescaleTemplates):
             search=self.durable,
             logger=self.log,
         )
-        outcome = drive(
-            settle(marker, again=lambda memory: self._again(context, memory), patience=self.patience), port
-        )
+        steps = settle(marker, again=lambda memory: self._again(context, memory), patience=self.patience)
+        try:
+            outcome = drive(steps, port)
+        except RescaleUncertain:
+            if is_last_try(context):
+                # Nobody will look at it again: if it runs, it must not.
+                self._stop("it is not known whether it runs")
+            raise
         self._know(hook, outcome.job_id)
         try:
             killer.checkpoint()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from scale_airflow.errors import RescaleError, RescaleNotFound, RescaleServerError, RescaleUnreachable
 from scale_airflow.rescale.cadence import pause_after
+from scale_airflow.rescale.calls import Flow
 from scale_airflow.rescale.client import RescaleClient
 from scale_airflow.rescale.endpoints import (
     get_file_contents,
@@ -21,7 +22,7 @@ from scale_airflow.rescale.endpoints import (
     tail,
 )
 from scale_airflow.rescale.file_models import RemoteFile
-from scale_airflow.rescale.following import LOG_NAME, LineFollower, last_lines
+from scale_airflow.rescale.following import LOG_NAME, WIDEST_WINDOW, LineFollower, last_lines
 from scale_airflow.rescale.verdict import (
     Cause,
     Draft,
@@ -100,7 +101,7 @@ class JobWait:
                 self._on_status(f"can't be looked at: {error}")
                 end = None
             if end is not None:
-                self._show(self._follower.end())
+                self._show_rest()
                 return end
             if not self._nap(pause_after(self._polling, now - self._changed)):
                 return None
@@ -144,6 +145,11 @@ class JobWait:
             return
         self._show(self._follower.look(found.lines))
 
+    def _show_rest(self) -> None:
+        """Show what was written since the last look."""
+        if self._on_line is not None:
+            self._show(self._follower.end(end_of_log(self._client, self._job_id, WIDEST_WINDOW)))
+
     def _show(self, lines: list[str]) -> None:
         for line in lines if self._on_line is not None else ():
             assert self._on_line is not None
@@ -170,17 +176,21 @@ def log_file(files: list[RemoteFile]) -> RemoteFile | None:
 
 def end_of_log(client: RescaleClient, job_id: str, count: int) -> tuple[str, ...]:
     """Return the last lines of an ended job's ``process_output.log``; nothing where there is none."""
+    return client.run(log_end(job_id, count))
+
+
+def log_end(job_id: str, count: int) -> Flow[tuple[str, ...]]:
+    """Do as :func:`end_of_log`, for both clients."""
     if count <= 0:
         return ()
     try:
-        file = log_file(client.all(list_job_files(job_id, search=LOG_NAME)))
+        files: list[RemoteFile] = yield list_job_files(job_id, search=LOG_NAME)
+        file = log_file(files)
         if file is None or not file.size:
             return ()
         first = max(0, file.size - _LOG_BYTES)
-        text = client.send(get_file_contents(file.id, first=first, last=file.size - 1)).decode(
-            "utf-8", "replace"
-        )
+        read: bytes = yield get_file_contents(file.id, first=first, last=file.size - 1)
     except RescaleError:
-        # The reason of the failure must be told even where its log can't be had.
+        # How the job ended must be told even where its log can't be had.
         return ()
-    return last_lines(text.splitlines(), count)
+    return last_lines(read.decode("utf-8", "replace").splitlines(), count)

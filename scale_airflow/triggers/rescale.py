@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -14,9 +14,10 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from scale_airflow.errors import RescaleNotFound, ScaleError
 from scale_airflow.hooks.rescale import RescaleHook
 from scale_airflow.rescale.async_client import AsyncRescaleClient
-from scale_airflow.rescale.following import LineFollower
+from scale_airflow.rescale.following import WIDEST_WINDOW, LineFollower
 from scale_airflow.rescale.stopping import StopMode, stop
 from scale_airflow.rescale.verdict import Draft, Failed, FailureDetection, Succeeded, Waiting, Watch
+from scale_airflow.rescale.waiting import log_end
 from scale_airflow.triggers.rescale_poller import Lines, Look, Subscription, Trouble, poller_of
 from scale_airflow.triggers.settling import settled
 
@@ -131,7 +132,10 @@ class RescaleJobTrigger(BaseTrigger):
         async with poller.watch(
             self.job_id, polling=self.polling_interval, follow_log=self.follow_log
         ) as subscription:
-            event = await _Waiter(self, subscription).wait()
+            waiter = _Waiter(self, subscription)
+            event = await waiter.wait()
+        if self.follow_log and event.outcome in ("succeeded", "failed"):
+            await self._show_rest(waiter)
         await settled(begun)
         yield TriggerEvent(event.to_payload())
 
@@ -143,6 +147,16 @@ class RescaleJobTrigger(BaseTrigger):
         async with await self._connect() as client:
             came = await client.run(stop(self.job_id, StopMode(self.stop_mode)))
         self.log.info("Job %s: %s", self.job_id, came)
+
+    async def _show_rest(self, waiter: _Waiter) -> None:
+        """Write what the job's log has got since the last look at it."""
+        try:
+            async with await self._connect() as client:
+                lines = await client.run(log_end(self.job_id, WIDEST_WINDOW))
+        except ScaleError as error:
+            self.log.warning("The end of the log of job %s can't be shown: %s", self.job_id, error)
+            lines = ()
+        waiter.show_rest(lines)
 
     async def _connect(self) -> AsyncRescaleClient:
         return await RescaleHook(self.connection_id).async_client()
@@ -173,8 +187,11 @@ class _Waiter:
                 return self._event(outcome, "The job was not over in time")
             event = self._take(sight)
             if event is not None:
-                self._show(self._follower.end())
                 return event
+
+    def show_rest(self, lines: Sequence[str]) -> None:
+        """Show what has not been shown of the log's end."""
+        self._show(self._follower.end(lines))
 
     def _deadline(self) -> tuple[float | None, EventOutcome]:
         times: list[tuple[float, EventOutcome]] = []

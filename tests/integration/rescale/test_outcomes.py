@@ -38,8 +38,10 @@ def through(task: Task) -> Outcome:
 
 @BOTH
 def test_a_command_that_fails(task: Task, deferrable: bool) -> None:
-    task.arguments.update(command="echo a clue; exit 3", deferrable=deferrable)
+    task.arguments.update(command="echo first; sleep 0.3; echo a clue; exit 3", deferrable=deferrable)
     ended = through(task)
+    # The task's log has the whole of the job's, the lines of its last moment too, each once.
+    assert [task.log.count(word) for word in ("first", "a clue")] == [1, 1]
     assert ended.error_kind == "RescaleJobFailed"
     assert "Rescale says: A run failed" in ended.error
     assert re.search(r"The end of process_output.log:\n(.*\n)*.*a clue", ended.error)
