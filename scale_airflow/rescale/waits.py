@@ -36,7 +36,9 @@ _AWAY = (RescaleUnreachable, RescaleServerError, RescaleThrottled, RescaleBadAns
 _DEVICE_UP = ("Started",)
 _DEVICE_DOWN = ("Stopped", "Shutdown", "Shut Down", "Terminated", "Deleted", "Completed")
 _DEVICE_BROKEN = ("Error", "Failed")
-CLUSTER_OVER = ("Stopped", "Error", "Not Started")
+CLUSTER_OVER = ("Stopped", "Error")
+# Also the first status of a cluster that is about to start.
+_CLUSTER_NEVER = "Not Started"
 
 
 _Look = Callable[[str], Flow[tuple[bool, str]]]
@@ -143,7 +145,8 @@ def _gone_look() -> _Look:
         if cluster and cluster[0].status in CLUSTER_OVER:
             return True, cluster[0].status
         job = newest_first(statuses)
-        if not cluster and job and job[0].status == "Completed":
+        never = not cluster or cluster[0].status == _CLUSTER_NEVER
+        if never and job and job[0].status == "Completed":
             # It was stopped before there was a cluster.
             return True, "Completed, without a cluster"
         return False, cluster[0].status if cluster else job[0].status

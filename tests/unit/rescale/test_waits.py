@@ -76,6 +76,10 @@ def test_a_cluster_is_gone_when_it_says_so_or_never_was() -> None:
     stopped = {"statuses": job("Completed"), "cluster_statuses": [ClusterStatus("Stopped")]}
     assert drive(Goal.CLUSTER_GONE, [stopping, stopped]) == "Stopped"
     assert drive(Goal.CLUSTER_GONE, [{}]) == "never submitted"
+    about_to_start = {"statuses": job("Validated"), "cluster_statuses": [ClusterStatus("Not Started")]}
+    assert drive(Goal.CLUSTER_GONE, [about_to_start, stopped]) == "Stopped"
+    never = {"statuses": job("Completed"), "cluster_statuses": [ClusterStatus("Not Started")]}
+    assert drive(Goal.CLUSTER_GONE, [never]) == "Completed, without a cluster"
     early = {"statuses": job("Pending", "Stopping", "Completed")}
     assert drive(Goal.CLUSTER_GONE, [{"statuses": job("Pending")}, early]) == "Completed, without a cluster"
 
