@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from dateutil.parser import isoparse
 
@@ -34,7 +34,7 @@ from scale_airflow.rescale.submission import Patience
 from scale_airflow.rescale.submission import failed as noted_failure
 from scale_airflow.rescale.submission_client import ClientPort, NoStore
 from scale_airflow.rescale.submission_steps import Memory
-from scale_airflow.rescale.verdict import Draft, Verdict, Waiting, judge
+from scale_airflow.rescale.verdict import Cause, Draft, Failed, Verdict, Waiting, judge
 
 _PURPOSE = "ScaleJobOperator"
 _HASTY_TRIES = 3
@@ -103,9 +103,9 @@ class RescaleBackend:
         if isinstance(verdict, Waiting):
             if verdict.stopping:
                 return None
-        elif not self._came_to_its_end(memory.job_id):
+        elif _was_ended(verdict) and not self._came_to_its_end(memory.job_id):
             run.scratch.create()
-            notes.remember(noted_failure(memory, getattr(verdict, "reason", "it left nothing")))
+            notes.remember(noted_failure(memory, verdict.reason))
             return None
         crash_points.reach("rescale.adopt.before")
         run.scratch.create()
@@ -195,6 +195,12 @@ class RescaleBackend:
 
 def _client(settings: RescaleSettings) -> RescaleClient:
     return RescaleClient(settings.credentials, **settings.client_arguments(_PURPOSE))
+
+
+def _was_ended(verdict: Verdict) -> TypeGuard[Failed]:
+    """Tell whether something else than its own command has ended a job."""
+    own = (Cause.RUN_FAILED, Cause.UNKNOWN_REASON)
+    return isinstance(verdict, Failed) and verdict.cause not in own
 
 
 def _newest(statuses: list[JobStatus], name: str) -> float | None:

@@ -309,6 +309,39 @@ def test_a_killed_worker_costs_no_second_run(
     assert bench.out() == "ARTIFACT:list:one.txt\n"
 
 
+def test_a_job_that_failed_while_nobody_watched_has_failed(bench: Bench, tmp_path: Path) -> None:
+    order = bench.order("import sys; print('out'); sys.exit(3)")
+    dead = worker(bench, order, armed(tmp_path, "rescale.submit.after"))
+    assert dead.wait(60) == -signal.SIGKILL
+    await_true(lambda: is_over(bench))
+    bench.run(bench.again(order))
+    assert bench.failure()["exit_code"] == 3
+    assert bench.out() == "out\n"
+    assert bench.paid_runs() == 1
+
+
+def test_a_job_that_was_stopped_while_nobody_watched_runs_anew(bench: Bench, tmp_path: Path) -> None:
+    order = results_order(bench)
+    path = bench.root / "job.py"
+    program = path.read_text()
+    path.write_text(FOR_EVER)
+    dead = worker(bench, order, armed(tmp_path, "rescale.submit.after"))
+    assert dead.wait(60) == -signal.SIGKILL
+    (job,) = bench.jobs()
+    await_true(lambda: "Executing" in statuses(bench)[0])
+    with RescaleClient(Credentials.of(bench.emulator.base_url, bench.emulator.api_key)) as client:
+        client.send(stop_job(job["id"]))
+    path.write_text(program)
+    assert bench.run(bench.again(order)) == ReportAnswer("done", "well done"), bench.log.text
+    assert bench.paid_runs() == 2
+
+
+def test_a_machine_that_is_taken_away_is_replaced(bench: Bench) -> None:
+    bench.emulator.admin.next_scenario("preempted:1")
+    assert bench.run(results_order(bench)) == ReportAnswer("done", "well done"), bench.log.text
+    assert bench.out() == "ARTIFACT:list:one.txt\n"
+
+
 def test_a_cleared_task_runs_anew(bench: Bench, runtime: FakeRuntime) -> None:
     """A user clears the task while it runs: the job is stopped, and the next try pays for another."""
     order = results_order(bench)
