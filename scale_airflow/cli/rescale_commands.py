@@ -38,17 +38,23 @@ JOB_STATUSES = (
 
 def _positive(text: str) -> int:
     """Read a whole number above zero (for argparse)."""
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
     if value < 1:
-        raise argparse.ArgumentTypeError("a whole number above zero is wanted")
+        raise argparse.ArgumentTypeError(f"a whole number above zero is wanted, not {text!r}")
     return value
 
 
 def _amount(text: str) -> float:
     """Read a number above zero (for argparse)."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError("a number above zero is wanted")
+        raise argparse.ArgumentTypeError(f"a number above zero is wanted, not {text!r}")
     return value
 
 
@@ -107,13 +113,23 @@ ARG_COMMAND = Arg(("--command",), metavar="COMMAND", help="what to run, a line f
 ARG_ANALYSIS = Arg(
     ("--analysis",),
     metavar="CODE[:VERSION]",
-    help="software, by its code and version code (user_included is your own)",
+    help="software, by its code and version code (default: the template's, else user_included:0, which is "
+    "your own)",
 )
 ARG_CORE_TYPE = Arg(
-    ("--core-type",), metavar="CODE", help="core type, or `cheapest` among those that have the cores"
+    ("--core-type",),
+    metavar="CODE",
+    help="core type, or `cheapest` among those that have the cores (default: the template's, else cheapest)",
 )
-ARG_CORES = Arg(("--cores",), type=_positive, metavar="N", help="cores per slot")
-ARG_WALLTIME = Arg(("--walltime",), type=_positive, metavar="HOURS", help="hours after which Rescale ends it")
+ARG_CORES = Arg(
+    ("--cores",), type=_positive, metavar="N", help="cores per slot (default: the template's, else 1)"
+)
+ARG_WALLTIME = Arg(
+    ("--walltime",),
+    type=_positive,
+    metavar="HOURS",
+    help="hours after which Rescale ends it (default: the template's, else 1)",
+)
 ARG_ECONOMY = Arg(("--economy",), action="store_true", help="On-Demand Economy: cheaper, may be interrupted")
 ARG_PROJECT = Arg(("--project",), metavar="ID", help="project that pays")
 ARG_INPUTS = Arg(

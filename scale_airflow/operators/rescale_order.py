@@ -106,7 +106,10 @@ class JobOrder:
                 raise
             log.warning("What the job may cost can't be told: %s", error)
             return body
-        log.info("The job may cost %s", priced.estimate)
+        if priced.estimate.total is None:
+            log.warning("What the job may cost is %s", priced.estimate)
+        else:
+            log.info("The job may cost %s", priced.estimate)
         return priced.body
 
 

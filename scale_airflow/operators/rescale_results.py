@@ -102,23 +102,35 @@ def download(
         target, place = place.path, None
     with tempfile.TemporaryDirectory(prefix="rescale-results-") as temporary:
         folder = Path(str(target)) if place is None else Path(temporary)
-        fetched = _fetch(hook, files, folder, filters, log)
+        fetched = _fetch(hook, files, folder, filters, str(target), log)
         if place is None:
             return [str(path) for path in fetched]
         return [_store(path, place / path.relative_to(folder).as_posix()) for path in fetched]
 
 
 def _fetch(
-    hook: RescaleHook, files: dict[str, list[RemoteFile]], folder: Path, filters: Sequence[str], log: Any
+    hook: RescaleHook,
+    files: dict[str, list[RemoteFile]],
+    folder: Path,
+    filters: Sequence[str],
+    target: str,
+    log: Any,
 ) -> list[Path]:
     fetched: list[Path] = []
     with Downloader(hook.credentials(), **transfer_arguments(hook)) as downloader:
         for name, group in files.items():
             wanted = [file for file in group if chosen(file, filters)]
+            if group and not wanted:
+                log.warning("None of the %d files is wanted by %s", len(group), ", ".join(filters))
+                continue
             started = time.monotonic()
             done = downloader.download(wanted, folder / name if name else folder)
             size = sum(one.file.size or 0 for one in done)
-            log.info("%d files (%d bytes) in %.1f s", len(done), size, time.monotonic() - started)
+            count = f"{len(done)} {'file' if len(done) == 1 else 'files'}"
+            place = f"{target.rstrip('/')}/{name}" if name else target
+            log.info(
+                "Fetched %s, %d bytes, into %s in %.1f s", count, size, place, time.monotonic() - started
+            )
             fetched += [one.path for one in done]
     return fetched
 

@@ -42,7 +42,8 @@ class Part:
         return self.cores * self.hours * self.price
 
     def __str__(self) -> str:
-        return f"{self.analysis}: {self.cores} cores × {self.hours} h × {self.price} on {self.core_type}"
+        cores = f"{self.cores} {'core' if self.cores == 1 else 'cores'}"
+        return f"{self.analysis}: {cores} × {self.hours} h × {self.price} on {self.core_type}"
 
 
 @dataclass(frozen=True)

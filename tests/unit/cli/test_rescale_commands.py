@@ -58,6 +58,9 @@ def test_every_airflow_command_may_import_the_group() -> None:
     ("words", "complaint"),
     [
         (["submit", "--cores", "0"], "above zero"),
+        (["submit", "--cores", "two"], "a whole number above zero is wanted, not 'two'"),
+        (["submit", "--walltime", "1.5"], "a whole number above zero is wanted, not '1.5'"),
+        (["submit", "--max-cost", "much"], "a number above zero is wanted, not 'much'"),
         (["submit", "--env", "A"], "NAME=VALUE"),
         (["submit", "--max-cost", "-1"], "above zero"),
         (["submit", "--max-cost", "nan"], "above zero"),
