@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.sdk import ObjectStoragePath
-from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
 
 from scale_airflow.errors import RescaleError, RescaleJobFailed, RescaleUncertain
 from scale_airflow.hooks.rescale import RescaleHook
+from scale_airflow.operators.rescale_arguments import RescaleJobArguments
 from scale_airflow.operators.rescale_links import RescaleJobLink, RescaleResultsLink, job_url, push_links
 from scale_airflow.operators.rescale_memory import (
     TaskMemory,
@@ -31,14 +30,13 @@ from scale_airflow.operators.rescale_results import (
     shown,
 )
 from scale_airflow.operators.rescale_stop import StopOnKill, TaskKilledError
-from scale_airflow.operators.rescale_templates import RescaleTemplates
 from scale_airflow.rescale.stopping import StopMode
 from scale_airflow.rescale.submission import Patience, failed, settle
 from scale_airflow.rescale.submission_client import ClientPort, NoStore, Store
 from scale_airflow.rescale.submission_steps import Memory, drive
 from scale_airflow.rescale.verdict import Failed, FailureDetection, Succeeded
-from scale_airflow.rescale.waiting import OUTAGE_BUDGET, JobWait, end_of_log
-from scale_airflow.triggers.rescale import POLLING_INTERVAL, RescaleJobEvent, RescaleJobTrigger
+from scale_airflow.rescale.waiting import JobWait, end_of_log
+from scale_airflow.triggers.rescale import RescaleJobEvent, RescaleJobTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -47,7 +45,7 @@ if TYPE_CHECKING:
     from scale_airflow.rescale.file_models import RemoteFile
 
 
-class RescaleSubmitJobOperator(RescaleTemplates):
+class RescaleSubmitJobOperator(RescaleJobArguments):
     """Uploads inputs, creates a job on Rescale, starts it, waits for it and fetches its results.
 
     Each part but the job is optional. Whatever is killed on the way, one run is paid for: a try that finds
@@ -91,110 +89,11 @@ class RescaleSubmitJobOperator(RescaleTemplates):
     :param failure_lines: how many last lines of ``process_output.log`` an error shows.
     """
 
-    template_fields: Sequence[str] = (
-        "job",
-        "template_from_job",
-        "name",
-        "command",
-        "analysis",
-        "core_type",
-        "env_vars",
-        "project_id",
-        "inputs",
-        "storage_devices",
-        "download_to",
-        "output_filters",
-        "max_cost",
-        "rescale_conn_id",
-    )
-    template_fields_renderers = {  # noqa: RUF012 - as Airflow has it
-        "job": "json",
-        "env_vars": "json",
-        "inputs": "json",
-        "command": "bash",
-    }
     operator_extra_links = (RescaleJobLink(), RescaleResultsLink())
     ui_color = "#e3d8f0"
     patience = Patience()
-
-    def __init__(
-        self,
-        *,
-        job: Mapping[str, Any] | str | None = None,
-        template_from_job: str | None = None,
-        name: str | None = None,
-        command: str | None = None,
-        analysis: str | Mapping[str, Any] | None = None,
-        core_type: str | None = None,
-        cores_per_slot: int | None = None,
-        slots: int | None = None,
-        walltime: float | None = None,
-        memory_mb: int | None = None,
-        category: str | None = None,
-        env_vars: Mapping[str, str] | None = None,
-        project_id: str | None = None,
-        low_priority: bool | None = None,
-        inputs: Sequence[Any] | None = None,
-        storage_devices: Sequence[str] | None = None,
-        download_to: str | ObjectStoragePath | None = None,
-        output_filters: Sequence[str] | None = None,
-        delete_on_success: bool = False,
-        max_cost: float | str | None = None,
-        rescale_conn_id: str = RescaleHook.default_conn_name,
-        wait_for_termination: bool = True,
-        deferrable: bool | None = None,
-        polling_interval: float = POLLING_INTERVAL,
-        timeout: float | timedelta | None = None,
-        stop_on_timeout: bool = True,
-        durable: bool = True,
-        cancel_on_kill: bool = True,
-        stop_mode: str = StopMode.GRACEFUL.value,
-        failure_detection: str = FailureDetection.STRICT.value,
-        follow_log: bool = True,
-        failure_lines: int = 40,
-        outage_budget: float = OUTAGE_BUDGET,
-        **kwargs: Any,
-    ):
-        super().__init__(**kwargs)
-        self.job = job
-        self.template_from_job = template_from_job
-        self.name = name
-        self.command = command
-        self.analysis = analysis
-        self.core_type = core_type
-        self.cores_per_slot = cores_per_slot
-        self.slots = slots
-        self.walltime = walltime
-        self.memory_mb = memory_mb
-        self.category = category
-        self.env_vars = env_vars
-        self.project_id = project_id
-        self.low_priority = low_priority
-        self.inputs = inputs
-        self.storage_devices = storage_devices
-        self.download_to = download_to
-        self.output_filters = output_filters
-        self.delete_on_success = delete_on_success
-        self.max_cost = max_cost
-        self.rescale_conn_id = rescale_conn_id
-        self.wait_for_termination = wait_for_termination
-        self.deferrable = (
-            conf.getboolean("operators", "default_deferrable", fallback=False)
-            if deferrable is None
-            else deferrable
-        )
-        self.polling_interval = polling_interval
-        self.timeout = timeout
-        self.stop_on_timeout = stop_on_timeout
-        self.durable = durable
-        self.cancel_on_kill = cancel_on_kill
-        self.stop_mode = StopMode(stop_mode).value
-        self.failure_detection = FailureDetection(failure_detection).value
-        self.follow_log = follow_log
-        self.failure_lines = failure_lines
-        self.outage_budget = outage_budget
-        self.job_url: str | None = None
-        self._killer: StopOnKill | None = None
+    job_url: str | None = None
+    _killer: StopOnKill | None = None
 
     def execute(self, context: Context) -> Any:
         """Do it all, or up to the waiting, which the triggerer then does.

@@ -19,7 +19,7 @@ from scale_airflow.rescale.submission import Marker
 from scale_airflow.rescale.verdict import FailureDetection
 
 if TYPE_CHECKING:
-    from scale_airflow.operators.rescale import RescaleSubmitJobOperator
+    from scale_airflow.operators.rescale_arguments import RescaleJobArguments
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class JobOrder:
     exit_codes: bool
 
     @classmethod
-    def of(cls, operator: RescaleSubmitJobOperator) -> JobOrder:
+    def of(cls, operator: RescaleJobArguments) -> JobOrder:
         """Return what an operator asks for."""
         return cls(
             operator.job,
