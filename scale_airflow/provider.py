@@ -39,6 +39,7 @@ def provider_info() -> dict[str, Any]:
                 "integration-name": "Rescale",
                 "python-modules": [
                     "scale_airflow.operators.rescale",
+                    "scale_airflow.operators.rescale_arguments",
                     "scale_airflow.operators.rescale_cluster",
                     "scale_airflow.operators.rescale_decorator",
                     "scale_airflow.operators.rescale_files",
