@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import glob
+import logging
 import re
 import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -430,4 +431,8 @@ def _asyncssh() -> Any:
             "Rescale's clusters are reached over SSH, and asyncssh is not installed.",
             "pip install 'scale-airflow[ssh]'",
         ) from None
+    logger = logging.getLogger("asyncssh")
+    if logger.level == logging.NOTSET:
+        # It tells every step, and each command with the variables that it is given.
+        logger.setLevel(logging.WARNING)
     return asyncssh

@@ -51,6 +51,14 @@ async def test_a_command_runs_in_the_work_folder_and_its_lines_arrive(node: Node
     assert lines == [f"{home}/work", f"its {home}", "no end of line"]
 
 
+async def test_what_a_command_is_given_stands_in_no_log(node: Node, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        async with open_shell(address(node), private(node)) as shell:
+            assert await shell.run("first", exports({"LICENSE": "SECRET"}) + "true", print) == 0
+    assert "SECRET" not in caplog.text
+    assert not [record for record in caplog.records if record.name.startswith("asyncssh")]
+
+
 async def test_a_command_is_remembered_until_it_is_forgotten(node: Node) -> None:
     async with open_shell(address(node), private(node)) as shell:
         assert await shell.run("same", "exit 1", print) == 1
