@@ -136,6 +136,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="every n-th request for a job's statuses is answered 504, as happens (%(default)s; 0: never)",
     )
+    parser.add_argument(
+        "--end-with-input",
+        action="store_true",
+        help="end when the standard input does: with the process that holds its other end",
+    )
     return parser
 
 

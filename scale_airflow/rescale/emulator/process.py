@@ -149,6 +149,7 @@ class EmulatorProcess:
         self.admin = AdminClient("", api_key)
         self._process: subprocess.Popen[str] | None = None
         self._arguments = [
+            "--end-with-input",
             *("--root", str(root), "--pace", str(pace), "--api-key", api_key, "--api-key", self.second_key),
             *("--expired-key", self.expired_key, "--inactive-key", self.inactive_key),
             *(() if authorized_keys is None else ("--authorized-keys", str(authorized_keys))),
@@ -174,7 +175,8 @@ class EmulatorProcess:
         with log.open("ab") as errors:
             self._process = subprocess.Popen(  # noqa: S603 - our own module
                 [sys.executable, "-m", "scale_airflow.rescale.emulator", *self._arguments, *ports],
-                stdin=subprocess.DEVNULL,
+                # Open as long as this process lives: an emulator must not outlive tests that were killed.
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
@@ -183,8 +185,7 @@ class EmulatorProcess:
         assert self._process.stdout is not None
         ready = _READY.match(self._process.stdout.readline())
         if ready is None:
-            self._process.wait()
-            self._process.stdout.close()
+            self._end()
             raise RuntimeError(f"The emulator did not start: {log.read_text()}")
         self.base_url = ready.group(1)
         self.admin = AdminClient(ready.group(2), self.api_key)
@@ -212,6 +213,8 @@ class EmulatorProcess:
     def _end(self) -> None:
         process, self._process = self._process, None
         assert process is not None
+        assert process.stdin is not None
+        process.stdin.close()
         try:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:

@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import resource
 import signal
+import sys
 
 from scale_airflow.rescale.emulator.auth import Keys
 from scale_airflow.rescale.emulator.blobs import Blobs
@@ -52,8 +53,12 @@ async def serve(options: argparse.Namespace) -> None:
         state.close()
         raise
     ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        loop.add_signal_handler(number, ended.set)
+    if options.end_with_input:
+        # Whatever comes is the end: nobody writes there.
+        loop.add_reader(sys.stdin.fileno(), _end, loop, ended)
     try:
         work.base_url = planes.address
         # Before anybody is served: what a killed emulator left is found first.
@@ -73,3 +78,8 @@ def _raise_file_limit() -> None:
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _end(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+    loop.remove_reader(sys.stdin.fileno())
+    ended.set()

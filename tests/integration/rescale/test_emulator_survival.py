@@ -206,6 +206,22 @@ def test_a_full_stop_ends_the_jobs(emulator: EmulatorProcess, tmp_path: Path) ->
     wait_for(lambda: "Completed" in statuses(emulator, job_id))
 
 
+def test_it_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; "
+        "from scale_airflow.rescale.emulator.process import EmulatorProcess; "
+        f"print(EmulatorProcess(Path({str(tmp_path)!r}) / 'root').start().pid, flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as tests:
+        assert tests.stdout is not None
+        pid = int(tests.stdout.readline())
+        assert Path(f"/proc/{pid}").exists()
+        tests.kill()
+    wait_for(lambda: not Path(f"/proc/{pid}").exists())
+
+
 def test_one_emulator_a_directory(emulator: EmulatorProcess) -> None:
     second = EmulatorProcess(emulator.root)
     with pytest.raises(
