@@ -40,6 +40,7 @@ class Sender:
         self, client: RescaleClient, policy: RequestPolicy, network: Network, schedule: Schedule
     ) -> None:
         self._client, self._policy, self._schedule = client, policy, schedule
+        self._uncertain: list[_Upload] = []
         self.connection = ByteConnection(network)
 
     def send(self, source: Source, meter: FileMeter | Share) -> tuple[RemoteFile, str]:
@@ -55,7 +56,12 @@ class Sender:
         """
         for _ in range(2):
             upload = _Upload(self._client, self._policy, self._schedule, meter, self.connection, source)
-            file = upload.run()
+            try:
+                file = upload.run()
+            except Stopped:
+                if upload.is_through:
+                    self._uncertain.append(upload)
+                raise
             if file.sha512 in (None, upload.sha512) and file.size in (None, source.size):
                 return file, upload.sha512
             meter.restart()
@@ -66,6 +72,11 @@ class Sender:
             f"not {upload.sha512}. They were deleted there.",
             name=source.name,
         )
+
+    def leftovers(self) -> list[RemoteFile]:
+        """Return files that have come about although nobody waited for the answer, when all has ended."""
+        looked = [upload.look() for upload in self._uncertain]
+        return [file for file in looked if file is not None]
 
 
 class _Upload:
@@ -87,7 +98,7 @@ class _Upload:
             "POST", path_of("files", "contents"), RemoteFile.from_document, scope=Scope.FILE_ACCESS
         )
         self._begun = datetime.now(timezone.utc) - _CLOCKS_DIFFER
-        self._is_through = False
+        self.is_through = False
         self.sha512 = ""
 
     def run(self) -> RemoteFile:
@@ -95,17 +106,17 @@ class _Upload:
         attempts = self._policy.attempts(self._call)
         while True:
             self._meter.restart()
-            self._is_through = False
+            self.is_through = False
             try:
                 found = self._attempt(attempts)
             except RescaleError as error:
-                if self._is_through and (arrived := self._look()) is not None:
+                if self.is_through and (arrived := self.look()) is not None:
                     return arrived
                 error.args = (f"{self._source.name}: {error}",)
                 raise
             if isinstance(found, RemoteFile):
                 return found
-            if self._is_through and (arrived := self._look()) is not None:
+            if self.is_through and (arrived := self.look()) is not None:
                 return arrived
             self._schedule.pause(found.seconds)
 
@@ -162,7 +173,7 @@ class _Upload:
             self._schedule.arrived(len(block))
         self._source.check()
         self.sha512 = digests.sha512
-        self._is_through = True
+        self.is_through = True
         yield tail
 
     def _read(self, attempts: Attempts, answer: ByteAnswer) -> RemoteFile | Pause:
@@ -175,7 +186,7 @@ class _Upload:
         if answer.status in _BUSY:
             self._schedule.throttled()
         if answer.status < 500:
-            self._is_through = False  # refused: nothing has come about
+            self.is_through = False  # refused: nothing has come about
         plain = answer.as_answer()
         credentials = self._client.credentials
         explanation = explain(plain.body, server=credentials.shown, secret=credentials.api_key.reveal())
@@ -184,7 +195,7 @@ class _Upload:
             self._client.rates.throttled(self._call.scope, pause.seconds)
         return pause or Pause(0.0)
 
-    def _look(self) -> RemoteFile | None:
+    def look(self) -> RemoteFile | None:
         """Return the file that an attempt has made although its answer was lost, None if there is none."""
         with suppress(RescaleError):
             for number, file in enumerate(self._client.pages(list_files(search=self._source.name))):

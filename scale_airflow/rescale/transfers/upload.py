@@ -195,7 +195,8 @@ class _Uploads:
         try:
             run_crew(self._schedule, [sender.connection for sender in self._senders], self._meter.tick)
         except BaseException:
-            self._uploader.delete(self._sent)
+            left = [file for sender in self._senders for file in sender.leftovers()]
+            self._uploader.delete([*self._sent, *left])
             raise
         return [self._found[number] for number in range(len(self._sources))]
 

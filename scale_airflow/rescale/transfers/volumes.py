@@ -136,6 +136,7 @@ class VolumesUpload:
             connections = [sender.connection for sender in self._senders]
             run_crew(self._schedule, connections, self._meter.tick, self._cut)
             assert self._script is not None
+            self._progress.whole()
         except BaseException:
             left = [volume.file for volume in self._volumes.values()]
             self._uploader.delete(
@@ -145,7 +146,6 @@ class VolumesUpload:
         finally:
             for held in self._held:
                 held.close()
-        self._progress.whole()
         volumes = [self._volumes[number] for number in sorted(self._volumes)]
         return Volumes(
             self._source.name,
