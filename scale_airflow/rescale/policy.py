@@ -166,7 +166,7 @@ class Attempts:
         wait = self._policy.backoff(self._throttled) if told is None else told
         if wait > self._policy.longest_pause or self._throttled >= self._policy.throttled_tries:
             raise RescaleThrottled(
-                f"{self._call}: too many requests for Rescale{explanation.after_colon}. "
+                f"{self._call}: too many requests for Rescale{explanation.after_colon}. Try in {wait:.0f} s. "
                 "If several processes share the key, give each of them a part (rates).",
                 status=429,
                 job_id=self._call.job_id,
@@ -211,14 +211,18 @@ class Attempts:
         return f" ({self._made + 1} attempts)" if self._made else ""
 
     def _refuse_repeat(self, problem: str, status: int | None, detail: str) -> None:
-        if self._call.repeat is Repeat.NEVER:
-            raise RescaleUncertain(
-                f"{self._call}: it is not known whether Rescale has carried this out: {problem}"
-                f"{f' ({detail})' if detail else ''}. It was not repeated, since it could take effect twice.",
-                status=status,
-                job_id=self._call.job_id,
-                detail=detail,
-            )
+        if self._call.repeat is not Repeat.NEVER:
+            return
+        job_id = self._call.job_id
+        look = f"the statuses of job {job_id}" if job_id else "what is there"
+        raise RescaleUncertain(
+            f"{self._call}: it is not known whether Rescale has carried this out: {problem}"
+            f"{f' ({detail})' if detail else ''}. It was not repeated, since it could take effect twice; "
+            f"look at {look} before another try.",
+            status=status,
+            job_id=job_id,
+            detail=detail,
+        )
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -58,7 +58,8 @@ def explain(body: bytes, *, server: str, secret: str) -> Explanation:
         Fault(_line(fault.path, secret), _line(fault.message, secret), "rescale")
         for fault, _ in zip(_flat(document, ""), range(_MAX_FAULTS), strict=False)
     )
-    shown = "; ".join(f"{f.path}: {f.message}" if f.path else f.message for f in faults[:20])
+    said = [f"{fault.path}: {fault.message}" if fault.path else fault.message for fault in faults[:20]]
+    shown = "; ".join([*(text.rstrip(".") for text in said[:-1]), *said[-1:]])
     return Explanation(shown[:_MAX_TEXT], faults, server)
 
 
