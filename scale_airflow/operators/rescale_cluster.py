@@ -21,15 +21,15 @@ from airflow.sdk.exceptions import AirflowException
 from scale_airflow.errors import ScaleError
 from scale_airflow.hooks.rescale import RescaleHook
 from scale_airflow.hooks.rescale_cluster import CommandResult, RescaleClusterHook
-from scale_airflow.operators.rescale_memory import marker_of
+from scale_airflow.operators.rescale_memory import first_moment, marker_of
 from scale_airflow.operators.rescale_start import RescaleStartClusterOperator
 from scale_airflow.operators.rescale_templates import RescaleTemplates
 from scale_airflow.operators.rescale_wait import DEFAULT_CONNECTION, RescaleWaitingOperator
-from scale_airflow.rescale.endpoints import list_cluster_statuses, list_jobs, list_statuses
+from scale_airflow.rescale.endpoints import list_cluster_statuses, list_statuses
 from scale_airflow.rescale.stopping import StopMode, stop
 from scale_airflow.rescale.submission import Marker
-from scale_airflow.rescale.verdict import newest_first
-from scale_airflow.rescale.waits import CLUSTER_OVER, Goal
+from scale_airflow.rescale.submission_client import ClientPort, NoStore
+from scale_airflow.rescale.waits import Goal, is_gone
 from scale_airflow.triggers.rescale_command import RescaleCommandTrigger
 
 if TYPE_CHECKING:
@@ -228,19 +228,23 @@ class RescaleStopClusterOperator(RescaleWaitingOperator):
         return stopped
 
     def _left(self, context: Context, known: Sequence[str]) -> list[str]:
-        """Return the jobs of the start task that were submitted and whose cluster is not gone."""
+        """Return the jobs of the start task that were submitted and whose cluster is not gone.
+
+        Also those that have completed: their clusters go a little later.
+        """
         ti: Any = context["ti"]
         marker = Marker.of(ti.dag_id, ti.run_id, self.start_task_id, -1, None)
-        found = []
+        left = []
         with RescaleHook(self.rescale_conn_id).client as client:
-            for job in client.pages(list_jobs(state="not_completed")):
-                if job.id in known or marker.payload_of(job.name) is None:
+            port = ClientPort(client, NoStore(), dict, since=first_moment(context), logger=self.log)
+            for found in port.find_marked(marker.key):
+                if found.id in known or marker.payload_of(found.name) is None:
                     continue
-                clusters = client.all(list_cluster_statuses(job.id))
-                is_gone = bool(clusters) and newest_first(clusters)[0].status in CLUSTER_OVER
-                if not is_gone and client.all(list_statuses(job.id)):
-                    found.append(job.id)
-        return found
+                clusters = client.all(list_cluster_statuses(found.id))
+                statuses = client.all(list_statuses(found.id))
+                if not is_gone(statuses, clusters)[0]:
+                    left.append(found.id)
+        return left
 
 
 class ClusterTasks:

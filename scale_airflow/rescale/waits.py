@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -30,13 +30,20 @@ from scale_airflow.rescale.endpoints import (
     list_storage_device_statuses,
 )
 from scale_airflow.rescale.models import StorageDeviceStatus
-from scale_airflow.rescale.verdict import Failed, Succeeded, Waiting, Watch, newest_first
+from scale_airflow.rescale.verdict import (
+    Failed,
+    StatusEntry,
+    Succeeded,
+    Waiting,
+    Watch,
+    newest_first,
+)
 
 _AWAY = (RescaleUnreachable, RescaleServerError, RescaleThrottled, RescaleBadAnswer)
 _DEVICE_UP = ("Started",)
 _DEVICE_DOWN = ("Stopped", "Shutdown", "Shut Down", "Terminated", "Deleted", "Completed")
 _DEVICE_BROKEN = ("Error", "Failed")
-CLUSTER_OVER = ("Stopped", "Error")
+_CLUSTER_OVER = ("Stopped", "Error")
 # Also the first status of a cluster that is about to start.
 _CLUSTER_NEVER = "Not Started"
 
@@ -139,19 +146,26 @@ def _gone_look() -> _Look:
     def look(job_id: str) -> Flow[tuple[bool, str]]:
         clusters = yield list_cluster_statuses(job_id)
         statuses = yield list_statuses(job_id)
-        if not statuses and not clusters:
-            return True, "never submitted"
-        cluster = newest_first(clusters)
-        if cluster and cluster[0].status in CLUSTER_OVER:
-            return True, cluster[0].status
-        job = newest_first(statuses)
-        never = not cluster or cluster[0].status == _CLUSTER_NEVER
-        if never and job and job[0].status == "Completed":
-            # It was stopped before there was a cluster.
-            return True, "Completed, without a cluster"
-        return False, cluster[0].status if cluster else job[0].status
+        return is_gone(statuses, clusters)
 
     return look
+
+
+def is_gone(statuses: Sequence[StatusEntry], clusters: Sequence[StatusEntry]) -> tuple[bool, str]:
+    """Tell whether nothing of a job costs money any more, and the status that says so or not.
+
+    :param clusters: read before the statuses.
+    """
+    if not statuses and not clusters:
+        return True, "never submitted"
+    cluster = newest_first(clusters)[0].status if clusters else ""
+    if cluster in _CLUSTER_OVER:
+        return True, cluster
+    job = newest_first(statuses)[0].status if statuses else ""
+    if cluster in ("", _CLUSTER_NEVER) and job == "Completed":
+        # It was stopped before there was a cluster.
+        return True, "Completed, without a cluster"
+    return False, cluster or job
 
 
 def _device_look(wanted: tuple[str, ...], refused: tuple[str, ...]) -> Callable[[], _Look]:
