@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dateutil.parser import isoparse
 from process_bench import Bench as ProcessBench
-from rescale_bench import Bench, await_true, worker
+from rescale_bench import Bench, await_true, rescale_settings, worker
 from unit.execution.fake_runtime import FakeRuntime, fake_runtime, stored_file
 
 from scale_airflow import crash_points as points
@@ -176,14 +178,16 @@ def test_a_canceled_job_is_stopped_there(bench: Bench, runtime: FakeRuntime) -> 
 
 
 def test_a_timeout_ends_it_there_and_waiting_for_a_machine_does_not_count(bench: Bench) -> None:
-    bench.emulator.admin.settings(pace=0.1)  # longer than the timeout
+    bench.emulator.admin.settings(pace=0.4)  # longer than the timeout
     try:
         bench.run(bench.order(FOR_EVER, timeout=2))
     finally:
         bench.emulator.admin.settings(pace=0.002)
     assert bench.failure()["error_name"] == "timeout"
-    assert bench.out().startswith("up")
     await_true(lambda: is_over(bench))
+    moments = {entry["status"]: isoparse(entry["date"]) for entry in bench.jobs()[0]["statuses"]}
+    waited = moments["Executing"] - min(moments.values())
+    assert waited.total_seconds() > 2
 
 
 def test_what_is_too_dear_is_not_even_saved(bench: Bench) -> None:
@@ -210,6 +214,24 @@ def test_what_rescale_does_not_know_is_said(bench: Bench) -> None:
     bench.run(bench.order("", remote_block={"analysis": {"code": "user_includet"}}))
     assert "user_includet" in bench.failure()["message"]
     assert bench.paid_runs() == 0
+
+
+def test_a_key_that_is_of_no_use_is_said_without_the_key(bench: Bench) -> None:
+    key = bench.emulator.expired_key
+    connection = rescale_settings(bench.emulator, credentials=Credentials.of(bench.emulator.base_url, key))
+    bench.run(bench.order(""), connection=connection)
+    message = bench.failure()["message"]
+    assert "no longer active" in message
+    assert key not in message + bench.log.text
+
+
+def test_a_place_that_does_not_answer_is_said(bench: Bench) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # nobody listens
+        address = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        connection = rescale_settings(bench.emulator, credentials=Credentials.of(address, "key"))
+        bench.run(bench.order(""), connection=connection)
+    assert f"{address} can't be reached" in bench.failure()["message"]
 
 
 def test_inputs_that_are_there_are_not_sent_again(bench: Bench, runtime: FakeRuntime) -> None:
