@@ -268,7 +268,7 @@ class TestTriggerer:
             assert first.trigger is not None
             triggerer = start_trigger(task, first.trigger)
             wait_for(lambda: "Executing" in task.log, what="for the job to run")
-            emulator.admin.add_fault("status", method="GET", path="statuses", status=502, times=2)
+            emulator.admin.add_fault("status", method="GET", path="statuses", status=502, times=1)
             emulator.admin.add_fault("cut", method="GET", path="statuses", times=1)
             wait_for(lambda: not any(rule["fired"] < 1 for rule in emulator.admin.faults()))
             let()
