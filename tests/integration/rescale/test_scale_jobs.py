@@ -177,6 +177,26 @@ def test_a_canceled_job_is_stopped_there(bench: Bench, runtime: FakeRuntime) -> 
     assert not (bench.root / "work" / "job_exe_7").exists()
 
 
+def test_a_forgotten_worker_leaves_the_job_to_the_next(bench: Bench, runtime: FakeRuntime) -> None:
+    go = bench.root / "go"
+    order = bench.order(
+        f"import os, time\nprint('up', flush=True)\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)"
+    )
+    caught: list[Exception] = []
+    thread = threading.Thread(target=until_stopped, args=(bench.execution(order), caught))
+    thread.start()
+    runtime.wait_for(lambda: runtime.output("stdout") == b"up\n")
+    runtime.script["/beat"] = (403, {"detail": "another try has it", "errors": []})
+    thread.join()
+    assert "another try has it" in str(caught[0])
+    del runtime.script["/beat"]
+    threading.Timer(0.5, go.touch).start()
+    assert bench.run(bench.again(order)) == ReportAnswer("done", "well done"), bench.log.text
+    assert bench.paid_runs() == 1
+    assert "Stopping" not in statuses(bench)[0]
+    assert bench.out() == "up\n"
+
+
 def test_a_timeout_ends_it_there_and_waiting_for_a_machine_does_not_count(bench: Bench) -> None:
     bench.emulator.admin.settings(pace=0.4)  # longer than the timeout
     try:
