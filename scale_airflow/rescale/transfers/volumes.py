@@ -180,7 +180,7 @@ class VolumesUpload:
         """Give the file's bytes in order, compressed by several threads, and how many each stands for."""
         digest = hashlib.sha512()
         threads = max(1, min(4, cpu_count() or 1))
-        ahead: deque[tuple[Future[bytes], int]] = deque()
+        ahead: deque[tuple[Future[bytes], int, int]] = deque()
         skip = 0
         with ThreadPoolExecutor(threads) as pool:
             for block in self._source.slices(SLICE):
@@ -189,14 +189,14 @@ class VolumesUpload:
                 digest.update(block)
                 level = 0 if skip or self._wait_for_us() else _LEVEL
                 skip = max(0, skip - 1)
-                ahead.append((pool.submit(compressed, block, level), len(block)))
-                if len(ahead) > 2 * threads:
-                    done, length = ahead.popleft()
+                ahead.append((pool.submit(compressed, block, level), level, len(block)))
+                while ahead and (len(ahead) > 2 * threads or ahead[0][0].done()):
+                    done, tried, length = ahead.popleft()
                     data = done.result()
-                    if level and not skip and len(data) > _HOPELESS * length:
+                    if tried and len(data) > _HOPELESS * length:
                         skip = _SKIP  # random bytes and archives: don't try each
                     yield data, length
-            for done, length in ahead:
+            for done, _, length in ahead:
                 yield done.result(), length
         self._source.check()
         self._sha512 = digest.hexdigest()
