@@ -66,7 +66,9 @@ class RescaleSubmitJobOperator(RescaleJobArguments):
     :param category: with ``cheapest``: a category of hardware.
     :param walltime: hours.
     :param inputs: files, directories and objects to upload, or files that are there: a path, an
-        ``ObjectStoragePath``, ``{"path": …, "decompress": …, "analysis": 0}``, ``{"id": …}``.
+        ``ObjectStoragePath``, ``{"path": …, "decompress": …, "analysis": 0}``, ``{"id": …}``, ``{"name": …,
+        "content": …}`` for a small text; ``{"path": …, "volumes": True}`` sends a large file as compressed
+        volumes, which the job puts together (it needs Python 3).
     :param storage_devices: ids of storage devices to attach.
     :param download_to: a directory (or an object store's address) for the results; None fetches none.
     :param output_filters: which results: patterns of paths, with ``!`` before one that leaves files out.

@@ -18,7 +18,8 @@ from scale_airflow.rescale.transfers.names import safe_relative_path
 from scale_airflow.rescale.transfers.upload import Uploader
 
 _FORM = (
-    'a path, {"path": …}, {"id": …} or {"name": …, "content": …}; with "decompress" and "analysis" if wanted'
+    'a path, {"path": …}, {"id": …} or {"name": …, "content": …}; with "decompress" and "analysis" if '
+    'wanted, and {"path": …, "volumes": true} for a large file'
 )
 _SOURCES = ("path", "id", "content")
 
@@ -30,6 +31,7 @@ class JobInput:
     :param path: what is uploaded; a directory becomes one zip archive.
     :param file_id: a file that Rescale has already.
     :param content: the text of a small file, whose name is ``name``.
+    :param volumes: whether a large file is sent as compressed volumes, which the job puts together again.
     :param decompress: whether Rescale unpacks an archive in the job's directory.
     :param analysis: the position of the analysis that reads it.
     """
@@ -40,6 +42,7 @@ class JobInput:
     analysis: int = 0
     content: str | None = None
     name: str = ""
+    volumes: bool = False
 
     def reference(self, file_id: str) -> tuple[int, dict[str, Any]]:
         """Return what the job's body says of it."""
@@ -69,7 +72,7 @@ def _read(given: Any) -> JobInput | str:
         return JobInput(given if isinstance(given, ObjectStoragePath) else str(given), None)
     if not isinstance(given, Mapping):
         return f"is {type(given).__name__}"
-    unknown = sorted(set(given) - {*_SOURCES, "name", "decompress", "analysis"})
+    unknown = sorted(set(given) - {*_SOURCES, "name", "decompress", "analysis", "volumes"})
     if unknown:
         return f"has the unknown keys {', '.join(unknown)}"
     if sum(given.get(name) is not None for name in _SOURCES) != 1:
@@ -79,6 +82,9 @@ def _read(given: Any) -> JobInput | str:
     decompress, analysis = given.get("decompress", True), given.get("analysis", 0)
     if not isinstance(decompress, bool) or isinstance(analysis, bool) or not isinstance(analysis, int):
         return "has a decompress that is not true or false, or an analysis that is not a position (0 …)"
+    volumes = given.get("volumes", False)
+    if not isinstance(volumes, bool) or (volumes and given.get("path") is None):
+        return "has volumes that are not true or false, or that are of no path"
     path, file_id, content = (given.get(name) for name in _SOURCES)
     return JobInput(
         path if path is None or isinstance(path, ObjectStoragePath) else str(path),
@@ -87,6 +93,7 @@ def _read(given: Any) -> JobInput | str:
         analysis,
         None if content is None else str(content),
         str(given.get("name") or ""),
+        volumes,
     )
 
 
@@ -95,8 +102,11 @@ def upload_inputs(
 ) -> list[tuple[int, dict[str, Any]]]:
     """Upload what has to be, unless it is there unchanged, and return what the job's body says of each.
 
+    Those that are sent as volumes are left to :func:`upload_volumes`.
+
     :raises TransferError: if something can't be read or sent.
     """
+    inputs = [one for one in inputs if not one.volumes]
     ids: dict[int, str] = {index: one.file_id for index, one in enumerate(inputs) if one.file_id is not None}
     sent = [(index, one) for index, one in enumerate(inputs) if one.file_id is None]
     if sent:
@@ -108,6 +118,30 @@ def upload_inputs(
                 ids[index] = file.id
                 log.info("Input %s is there: %s (%s bytes)", file.name, file.id, file.size)
     return [one.reference(ids[index]) for index, one in enumerate(inputs)]
+
+
+def upload_volumes(
+    hook: RescaleHook, inputs: Sequence[JobInput], log: Any
+) -> tuple[list[tuple[int, dict[str, Any]]], list[tuple[int, str]]]:
+    """Upload large files as volumes; return what the job's body says of them, and the preludes of commands.
+
+    :raises TransferError: if something can't be read or sent.
+    """
+    references: list[tuple[int, dict[str, Any]]] = []
+    preludes: list[tuple[int, str]] = []
+    large = [one for one in inputs if one.volumes]
+    if large:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rescale-inputs-")))
+            uploader = stack.enter_context(Uploader(hook.credentials(), **transfer_arguments(hook)))
+            for index, one in enumerate(large):
+                made = uploader.upload_volumes(_local(one, folder / str(index), log))
+                log.info(
+                    "Input %s is there in %d volumes (%d bytes sent)", made.name, len(made.files), made.sent
+                )
+                references += [(one.analysis, file) for file in made.input_files]
+                preludes.append((one.analysis, made.prelude))
+    return references, preludes
 
 
 def _local(given: JobInput, folder: Path, log: Any) -> Path:

@@ -11,9 +11,16 @@ import yaml  # type: ignore[import-untyped]
 
 from scale_airflow.errors import Fault, InvalidDocument, RescaleError
 from scale_airflow.hooks.rescale import RescaleHook
-from scale_airflow.operators.rescale_inputs import read_inputs, upload_inputs
+from scale_airflow.operators.rescale_inputs import read_inputs, upload_inputs, upload_volumes
 from scale_airflow.rescale.costs import wants_cheapest
-from scale_airflow.rescale.job_body import check, single_analysis, with_exit_codes, with_inputs, with_marker
+from scale_airflow.rescale.job_body import (
+    check,
+    single_analysis,
+    with_exit_codes,
+    with_inputs,
+    with_marker,
+    with_preludes,
+)
 from scale_airflow.rescale.job_templates import body_of, merged
 from scale_airflow.rescale.submission import Marker
 from scale_airflow.rescale.verdict import FailureDetection
@@ -86,6 +93,8 @@ class JobOrder:
         with_inputs(body, [one.reference("") for one in inputs])
         body = self._priced(hook, body, log)
         body = with_inputs(body, upload_inputs(hook, inputs, log))
+        volumes, preludes = upload_volumes(hook, inputs, log)
+        body = with_preludes(with_inputs(body, volumes), preludes)
         if self.exit_codes:
             body = with_exit_codes(body)
         return with_marker(body, marker)

@@ -172,6 +172,18 @@ def with_inputs(body: Mapping[str, Any], files: Iterable[tuple[int, Mapping[str,
     return made
 
 
+def with_preludes(body: Mapping[str, Any], preludes: Iterable[tuple[int, str]]) -> dict[str, Any]:
+    """Return ``body`` whose commands begin with lines that make their inputs whole.
+
+    :param preludes: pairs of an analysis' position and a line of shell.
+    """
+    made = copy.deepcopy(dict(body))
+    for index, line in preludes:
+        row = made["jobanalyses"][index]
+        row["command"] = f"{line}\n{row.get('command', '')}"
+    return made
+
+
 def with_marker(body: Mapping[str, Any], marker: Marker) -> dict[str, Any]:
     """Return ``body`` with the marker in its name and among its tags."""
     tags = [tag for tag in body.get("tags") or () if tag != marker.tag]

@@ -223,27 +223,31 @@ def test_inputs_and_results(emulator: EmulatorProcess, task: Task, deferrable: b
     (folder / "sub").mkdir(parents=True)
     (folder / "sub" / "a.txt").write_text("A")
     (task.folder / "b.txt").write_text("B")
+    (task.folder / "large.txt").write_text("large\n" * 100_000)
     (task.folder / "plain.zip").write_bytes(b"no archive")
     task.arguments.update(
         deferrable=deferrable,
-        command="cat sub/a.txt b.txt c.txt > all.txt; cp plain.zip kept.txt; mkdir deep; echo x > deep/x.log",
+        command="cat sub/a.txt b.txt c.txt > all.txt; cp plain.zip kept.txt; "
+        "wc -l < large.txt > count.txt; mkdir deep; echo x > deep/x.log",
         inputs=[
             str(folder),
             (task.folder / "b.txt").as_uri(),
             {"name": "c.txt", "content": "C"},
+            {"path": str(task.folder / "large.txt"), "volumes": True},
             {"path": str(task.folder / "plain.zip"), "decompress": False},
         ],
         download_to=(task.folder / "results").as_uri() if deferrable else str(task.folder / "results"),
-        output_filters=["*.txt", "deep/*", "!kept.txt"],
+        output_filters=["*.txt", "deep/*", "!kept.txt", "!large.txt"],
         delete_on_success=True,
     )
     ended = through(task)
     assert not ended.error, ended
     results = task.folder / "results"
     assert (results / "all.txt").read_text() == "ABC"
+    assert (results / "count.txt").read_text().strip() == "100000"
     assert (results / "deep" / "x.log").read_text() == "x\n"
     fetched = sorted(Path(path).relative_to(results).as_posix() for path in ended.result["downloaded"])
-    assert fetched == ["all.txt", "deep/x.log"]
+    assert fetched == ["all.txt", "count.txt", "deep/x.log"]
     assert ended.result["job_id"] not in {one["id"] for one in emulator.admin.jobs()}
     # A try that comes after all takes the result over, though the job is gone.
     assert task.next_try().run().result == ended.result

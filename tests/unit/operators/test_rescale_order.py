@@ -37,6 +37,7 @@ class TestInputs:
                 {"path": "c", "decompress": False, "analysis": 2},
                 {"id": "abc"},
                 {"name": "d", "content": "text"},
+                {"path": "e", "volumes": True},
             ]
         ) == [
             JobInput("a.txt", None),
@@ -45,6 +46,7 @@ class TestInputs:
             JobInput("c", None, decompress=False, analysis=2),
             JobInput(None, "abc"),
             JobInput(None, None, content="text", name="d"),
+            JobInput("e", None, volumes=True),
         ]
         assert read_inputs(None) == []
 
@@ -58,10 +60,11 @@ class TestInputs:
             {"path": "a", "name": "b"},
             {"path": "a", "decompress": "no"},
             {"path": "a", "analysis": True},
+            {"id": "a", "volumes": True},
         ]
         with pytest.raises(InvalidDocument) as caught:
             read_inputs([*wrong, "good"])
-        assert [fault.path for fault in caught.value.faults] == [f"/inputs/{index}" for index in range(8)]
+        assert [fault.path for fault in caught.value.faults] == [f"/inputs/{index}" for index in range(9)]
 
 
 class TestDocument:
