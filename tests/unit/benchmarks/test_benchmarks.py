@@ -26,7 +26,7 @@ def load(name: str) -> ModuleType:
 
 def test_each_says_what_it_takes_and_leaves_the_standard_library_alone() -> None:
     names = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__main__")
-    assert {"api", "compile", "queue", "run_all", "run_overhead"} <= set(names)
+    assert {"api", "compile", "queue", "run_all", "run_overhead", "transfers"} <= set(names)
     started = {
         name: subprocess.Popen(
             [sys.executable, str(FOLDER / f"{name}.py"), "--help"],
