@@ -13,8 +13,10 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from scale_airflow.errors import RescaleNotFound, ScaleError
 from scale_airflow.hooks.rescale import RescaleHook
+from scale_airflow.hooks.rescale_connection import read_settings
 from scale_airflow.rescale.async_client import AsyncRescaleClient
 from scale_airflow.rescale.following import WIDEST_WINDOW, LineFollower
+from scale_airflow.rescale.policy import RequestPolicy
 from scale_airflow.rescale.stopping import StopMode, stop
 from scale_airflow.rescale.verdict import Draft, Failed, FailureDetection, Succeeded, Waiting, Watch
 from scale_airflow.rescale.waiting import log_end
@@ -26,6 +28,16 @@ POLLING_INTERVAL = 15.0
 OUTAGE_BUDGET = 3600.0
 # So long a job may look as if it had never been submitted, or did not exist, just after its submit.
 _LATE = 60.0
+# A triggerer waits half a minute for all that a killed trigger does.
+_HASTE = RequestPolicy(
+    connect_timeout=3.0,
+    read_timeout=7.0,
+    answer_timeout=7.0,
+    tries=4,
+    first_pause=0.5,
+    pause_cap=1.0,
+    longest_pause=5.0,
+)
 _OUTCOMES = ("succeeded", "failed", "timeout", "execution_timeout", "lost")
 
 EventOutcome = Literal["succeeded", "failed", "timeout", "execution_timeout", "lost"]
@@ -144,7 +156,9 @@ class RescaleJobTrigger(BaseTrigger):
         if not self.cancel_on_kill:
             self.log.info("Job %s goes on (cancel_on_kill is off)", self.job_id)
             return
-        async with await self._connect() as client:
+        settings = read_settings(await RescaleHook.aget_connection(self.connection_id))
+        arguments = {**settings.client_arguments("on_kill"), "policy": _HASTE}
+        async with AsyncRescaleClient(settings.credentials, **arguments) as client:
             came = await client.run(stop(self.job_id, StopMode(self.stop_mode)))
         self.log.info("Job %s: %s", self.job_id, came)
 
