@@ -178,7 +178,7 @@ def _accompany(args: Any, rescale: Access, job_id: str) -> Standing | None:
             rescale.client,
             job_id,
             interval=args.interval,
-            on_look=lambda standing: tell(standing.news),
+            on_look=lambda standing: None if standing.is_final else tell(standing.news),
             late=_LATE,
         )
 

@@ -10,11 +10,13 @@ from typing import Any
 from scale_airflow.rescale.documents import without_secrets
 from scale_airflow.rescale.job_models import Job
 
-# What Rescale adds to a job; sent back, it would be ignored at best. A job's cluster is its own.
+# What Rescale adds to a job, or takes by calls of its own; sent back, it would be ignored at best. A job's
+# cluster is its own.
 _SERVER_MADE = frozenset(
     {
         "id", "owner", "dateInserted", "expectedRuns", "sharedWith", "storage", "isVisible", "jobStatus",
         "clusterStatusDisplay", "analysisNames", "visibility", "optimizer", "clusterId", "clonedFrom",
+        "customFields", "storageDevices",
     }
 )  # fmt: skip
 _ANALYSIS_KEYS = ("code", "version")

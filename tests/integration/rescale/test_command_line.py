@@ -122,12 +122,15 @@ def test_a_file_or_a_saved_job_is_the_template(
     )
     first = rescale("submit", "wing.yaml", "--yes", "--wait", *QUICK, "-o", "json")
     assert first.code == 0, first.err
+    assert first.err.count("succeeded") == 1
     saved = emulator.admin.job(first.rows[0]["id"])
     assert saved["document"]["name"].startswith("wing ")
     words = ("--from-job", first.rows[0]["id"], "--command", "echo from a job", "--yes", "-o", "json")
     second = rescale("submit", *words, "--follow", "--download", "fetched", *QUICK)
     assert second.code == 0, second.err
     assert "from a job" in second.err
+    # Of what Rescale itself has put into the saved job, nothing is taken for a slip.
+    assert "Beware" not in second.err
     (row,) = second.rows
     assert row["outcome"] == "succeeded"
     assert [file["path"] for file in row["files"]] == ["fetched/process_output.log"]

@@ -16,6 +16,8 @@ SAVED = {
     "dateInserted": "2026-01-01T00:00:00Z",
     "sharedWith": [],
     "clusterId": "abc",
+    "customFields": {},
+    "storageDevices": [{"id": "d"}],
     "tags": ["airflow-0123456789abcdef", "wing"],
     "paramFile": FILE,
     "caseFile": None,
