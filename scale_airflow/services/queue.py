@@ -96,14 +96,9 @@ def queue_job(
     set_committed_value(job, "event", event)
     _add_input_files(session, job, interface, parsed)
     if not adopted:
-        session.add(
-            QueueEntry(
-                job_id=job.id,
-                job_type_ids=[job_type.id],
-                priority=job.priority,
-                queued=job.queued or utcnow(),
-            )
-        )
+        entry = QueueEntry(job_id=job.id, job_type_ids=[job_type.id], priority=job.priority)
+        entry.queued = job.queued or utcnow()
+        session.add(entry)
         wake(session)
     session.flush()
     return job
