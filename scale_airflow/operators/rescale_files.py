@@ -52,9 +52,14 @@ class RescaleUploadFilesOperator(BaseOperator):
         :raises TransferError: if a file can't be read or sent; nothing that was sent in this call stays.
         """
         paths = self.paths if isinstance(self.paths, list | tuple) else [self.paths]
+        inputs = read_inputs(paths)
+        if any(one.volumes for one in inputs):
+            raise InvalidRequest(
+                "Volumes are put together by the job that reads them: give them to RescaleSubmitJobOperator."
+            )
         hook = RescaleHook(self.rescale_conn_id, purpose=type(self).__name__)
         try:
-            sent = upload_inputs(hook, read_inputs(paths), self.log)
+            sent = upload_inputs(hook, inputs, self.log)
         finally:
             hook.close()
         return [{"id": reference["id"]} for _, reference in sent]

@@ -226,6 +226,9 @@ def test_files_travel(tmp_path: Path) -> None:
     )
     sent = run(upload)
     assert run(upload) == sent
+    volumes = [{"path": str(tmp_path / "one.txt"), "volumes": True}]
+    with pytest.raises(InvalidRequest, match="put together by the job"):
+        run(RescaleUploadFilesOperator(task_id="volumes", paths=volumes))
     ids = [each["id"] for each in sent]
     fetched = run(
         RescaleDownloadFilesOperator(
