@@ -318,4 +318,4 @@ def test_without_waiting(emulator: EmulatorProcess, task: Task) -> None:
     ended = through(task)
     assert set(ended.result) == {"job_id", "job_url"}
     assert task.next_try().run().result == ended.result
-    assert paid(emulator)[ended.result["job_id"]] == 1
+    wait_for(lambda: paid(emulator).get(ended.result["job_id"]) == 1, what="for the run")
