@@ -53,9 +53,7 @@ def upload_command(args: Any) -> None:
     """Send files and folders, and print their ids."""
     with access(args) as rescale:
         sent = send(rescale, args.paths)
-    present(
-        [_row(file) for file in sent], args.output, shown={"size": size, "uploaded": moment}, right=("size",)
-    )
+    present([_row(file) for file in sent], args.output, shown=_SHOWN, right=("size",))
 
 
 def send(rescale: Access, paths: Sequence[Path]) -> list[RemoteFile]:

@@ -84,6 +84,8 @@ def follow(
 
         standing = wait(client, job_id, interval=interval, on_look=show, late=late)
     file = None if standing.outcome == "draft" else _stored(client, job_id, run_id, path)
+    if file is None and not begun and standing.outcome != "draft":
+        print(_missing(client, job_id, run_id, path), file=sys.stderr)
     stored = [] if file is None else _stored_lines(client, file)
     window = follower.window if begun else first or len(stored)
     _print(follower.end(stored[-window:]) if stored else follower.end(), stream)

@@ -109,6 +109,7 @@ def test_a_job_that_fails_says_so(rescale: Callable[..., Outcome]) -> None:
     assert "Completed" in status.out
     assert "broken" in rescale("logs", job_id).out
     assert rescale("logs", job_id, "-f", *QUICK).code == 1
+    assert "has no run 7" in rescale("logs", job_id, "-f", "--run", "7", *QUICK).err
 
 
 def test_a_file_or_a_saved_job_is_the_template(
