@@ -65,9 +65,13 @@ class Node:
         except (OSError, asyncssh.Error):
             process.close()
         finally:
-            if child.returncode is None:
-                child.kill()
-                await child.wait()
+            try:
+                if child.returncode is None:
+                    child.kill()
+                    await child.wait()
+            finally:
+                # Its pipe too, which else would be open still when the loop is closed.
+                child._transport.close()  # type: ignore[attr-defined]
 
     def cut(self) -> None:
         """Break every connection."""
