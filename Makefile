@@ -28,7 +28,7 @@ stop: ## Stop every demo of this checkout (PORT=8080: that one)
 
 test: venv-test ## Set up what is missing and run every test (WITHOUT=docker,browser leaves parts out)
 	@$(VENV)/python -m tests.setup
-	$(VENV)/python -m pytest $(if $(WITHOUT),--without=$(WITHOUT)) $(PYTEST)
+	@$(VENV)/python -m tests.run $(if $(WITHOUT),--without=$(WITHOUT)) $(PYTEST)
 
 crash-test: venv-test ## Kill processes while a whole system works, and see that nothing is lost (KILLS=200, SEED=1)
 	$(VENV)/python -m tests.crash --kills $(or $(KILLS),200) $(if $(SEED),--seed $(SEED)) \
