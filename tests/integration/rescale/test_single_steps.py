@@ -324,11 +324,19 @@ def test_a_cluster_serves_several_commands(
     assert emulator.admin.job(found["job_id"])["paid_runs"] == 1
 
 
+def clusters_up(emulator: EmulatorProcess) -> list[str]:
+    return [
+        job["document"]["name"]
+        for job in emulator.admin.jobs()
+        if job["cluster_up"] and "solver" in job["document"]["name"]
+    ]
+
+
 def test_a_cluster_that_can_not_be_had_is_none(emulator: EmulatorProcess) -> None:
     emulator.admin.next_scenario("allocation-failure")
     with pytest.raises(Exception, match="Could not allocate"):
         run(cluster("unlucky"))
-    assert not any(job["cluster_up"] for job in emulator.admin.jobs() if "solver" in job["document"]["name"])
+    until(lambda: not clusters_up(emulator))
 
 
 def test_a_cluster_with_a_key_that_is_not_taken_is_stopped(
@@ -347,7 +355,7 @@ def test_a_cluster_with_a_key_that_is_not_taken_is_stopped(
     with pytest.raises(Exception, match="Job Settings"):
         run(cluster("foreign"))
     run(RescaleStopClusterOperator(task_id="stop", start_task_id="foreign", **QUICK))
-    assert not any(job["cluster_up"] for job in emulator.admin.jobs() if "solver" in job["document"]["name"])
+    until(lambda: not clusters_up(emulator))
 
 
 def test_the_stop_finds_what_the_start_did_not_live_to_tell(emulator: EmulatorProcess) -> None:
